@@ -1,0 +1,228 @@
+//! Errors: the kind to decide on, and the C library's own words for people.
+
+use core::{ffi::CStr, fmt};
+
+use wrt_platform_sys as sys;
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller broke a documented rule.
+    InvalidArgument,
+    /// The request is fine, the room is not there.
+    NoMemory,
+    /// The right call at the wrong moment.
+    State,
+    /// This library or this system cannot do it.
+    Unsupported,
+    /// The system refuses it to this user or process.
+    Permission,
+    /// Somebody else holds it now.
+    Busy,
+    /// The time limit passed first; a call can be resumed.
+    TimedOut,
+    /// A system call failed otherwise; see `os_code`.
+    System,
+    /// No export, file, ... of that name.
+    NotFound,
+    /// The module asks for more than the config grants.
+    Limit,
+    /// The bytes are not a WebAssembly module.
+    Malformed,
+    /// Well-formed, but it breaks a validation rule.
+    InvalidModule,
+    /// An import is unknown or of another type.
+    Link,
+    /// The guest trapped.
+    Trap,
+    /// The fuel is used up; more fuel resumes the call.
+    OutOfFuel,
+    /// It was interrupted; the call can be resumed.
+    Interrupted,
+    /// A host function failed by its own word.
+    Host,
+    /// The guest ended itself.
+    Exit,
+    /// From a host function only: not ready, call me again.
+    Pending,
+    /// A status that this crate does not know.
+    Other(i32),
+}
+
+/// Each kind beside the status that it stands for.
+const KINDS: [(sys::wrt_status_code, ErrorKind); 19] = [
+    (sys::WRT_ERR_INVALID_ARGUMENT, ErrorKind::InvalidArgument),
+    (sys::WRT_ERR_NO_MEMORY, ErrorKind::NoMemory),
+    (sys::WRT_ERR_STATE, ErrorKind::State),
+    (sys::WRT_ERR_UNSUPPORTED, ErrorKind::Unsupported),
+    (sys::WRT_ERR_PERMISSION, ErrorKind::Permission),
+    (sys::WRT_ERR_BUSY, ErrorKind::Busy),
+    (sys::WRT_ERR_TIMED_OUT, ErrorKind::TimedOut),
+    (sys::WRT_ERR_SYSTEM, ErrorKind::System),
+    (sys::WRT_ERR_NOT_FOUND, ErrorKind::NotFound),
+    (sys::WRT_ERR_LIMIT, ErrorKind::Limit),
+    (sys::WRT_ERR_MALFORMED, ErrorKind::Malformed),
+    (sys::WRT_ERR_INVALID_MODULE, ErrorKind::InvalidModule),
+    (sys::WRT_ERR_LINK, ErrorKind::Link),
+    (sys::WRT_ERR_TRAP, ErrorKind::Trap),
+    (sys::WRT_ERR_OUT_OF_FUEL, ErrorKind::OutOfFuel),
+    (sys::WRT_ERR_INTERRUPTED, ErrorKind::Interrupted),
+    (sys::WRT_ERR_HOST, ErrorKind::Host),
+    (sys::WRT_ERR_EXIT, ErrorKind::Exit),
+    (sys::WRT_ERR_PENDING, ErrorKind::Pending),
+];
+
+impl ErrorKind {
+    fn from_status(status: sys::wrt_status) -> Self {
+        let known = KINDS.iter().find(|(code, _)| *code as sys::wrt_status == status);
+        known.map_or(Self::Other(status), |(_, kind)| *kind)
+    }
+
+    pub(crate) fn status(self) -> sys::wrt_status {
+        if let Self::Other(status) = self {
+            return status;
+        }
+        let known = KINDS.iter().find(|(_, kind)| *kind == self);
+        known.map_or(sys::WRT_ERR_HOST, |(code, _)| *code) as sys::wrt_status
+    }
+}
+
+/// A failed call. Can be kept and sent to another thread.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Error {
+    /// To decide on.
+    pub kind: ErrorKind,
+    /// Error number of the system call, 0 if none failed.
+    pub os_code: i32,
+    /// The call that failed.
+    pub operation: &'static CStr,
+    /// Why; `{0}` and `{1}` stand for `detail`.
+    pub reason: &'static CStr,
+    /// The numbers of the reason.
+    pub detail: [u64; 2],
+    #[cfg(feature = "alloc")]
+    cause: Cause,
+}
+
+/// What the C library's literals and numbers cannot carry.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+enum Cause {
+    None,
+    /// More words for the sentence: names of what is missing, or where it trapped.
+    Note(alloc::boxed::Box<str>),
+    /// The error of a host closure.
+    Source(Source),
+}
+
+/// Any error that a host closure returned.
+#[cfg(feature = "alloc")]
+pub(crate) type Source = alloc::boxed::Box<dyn core::error::Error + Send + Sync>;
+
+/// Result of every call that can fail.
+pub type Result<T> = core::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) const fn new(
+        kind: ErrorKind,
+        operation: &'static CStr,
+        reason: &'static CStr,
+    ) -> Self {
+        Self {
+            kind,
+            os_code: 0,
+            operation,
+            reason,
+            detail: [0; 2],
+            #[cfg(feature = "alloc")]
+            cause: Cause::None,
+        }
+    }
+
+    pub(crate) const fn invalid_argument(operation: &'static CStr, reason: &'static CStr) -> Self {
+        Self::new(ErrorKind::InvalidArgument, operation, reason)
+    }
+
+    /// The numbers for `{0}` and `{1}` of the reason.
+    pub(crate) const fn with_detail(mut self, detail: [u64; 2]) -> Self {
+        self.detail = detail;
+        self
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) fn with_note(mut self, note: impl Into<alloc::boxed::Box<str>>) -> Self {
+        self.cause = Cause::Note(note.into());
+        self
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) fn with_source(mut self, source: Source) -> Self {
+        self.cause = Cause::Source(source);
+        self
+    }
+
+    #[cfg(feature = "alloc")]
+    fn note(&self) -> Option<&str> {
+        match &self.cause {
+            Cause::Note(note) => Some(note),
+            Cause::None | Cause::Source(_) => None,
+        }
+    }
+
+    #[cfg(not(feature = "alloc"))]
+    fn note(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let raw = sys::wrt_error {
+            status: self.kind.status(),
+            os_code: self.os_code,
+            operation: self.operation.as_ptr(),
+            reason: self.reason.as_ptr(),
+            detail: self.detail,
+        };
+        let mut text = [0u8; 256];
+        // SAFETY: both texts end in NUL; C writes at most `text.len()` bytes, NUL included.
+        unsafe { sys::wrt_error_format(&raw const raw, text.as_mut_ptr().cast(), text.len()) };
+        let sentence = CStr::from_bytes_until_nul(&text).map_err(|_| fmt::Error)?;
+        let sentence = sentence.to_str().map_err(|_| fmt::Error)?;
+        match self.note() {
+            Some(note) => write!(formatter, "{sentence}: {note}"),
+            None => formatter.pad(sentence),
+        }
+    }
+}
+
+impl core::error::Error for Error {
+    #[cfg(feature = "alloc")]
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Source(source) => Some(source.as_ref()),
+            Cause::None | Cause::Note(_) => None,
+        }
+    }
+}
+
+/// Turns a status into a `Result`, with the details of this thread's last failure.
+pub(crate) fn check(status: sys::wrt_status) -> Result<()> {
+    if status == sys::WRT_OK as sys::wrt_status {
+        return Ok(());
+    }
+    let kind = ErrorKind::from_status(status);
+    // SAFETY: the slot is this thread's own, never null; status.h promises static texts.
+    let last = unsafe { &*sys::wrt_error_last() };
+    if last.status != status {
+        // A host function's own word: it need not have told the library.
+        return Err(Error::new(kind, c"wrt_platform", c"a host function ended the call"));
+    }
+    // SAFETY: as above.
+    let (operation, reason) =
+        unsafe { (CStr::from_ptr(last.operation), CStr::from_ptr(last.reason)) };
+    let os_code = last.os_code;
+    Err(Error { os_code, ..Error::new(kind, operation, reason) }.with_detail(last.detail))
+}
