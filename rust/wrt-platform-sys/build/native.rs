@@ -60,14 +60,14 @@ fn sources() -> Result<Vec<PathBuf>, String> {
                 .into(),
         );
     }
-    let target_os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
-    let folders: &[&str] = match target_os.as_str() {
-        "linux" => &["core", "engine", "linux", "wasi"],
-        "none" => &["core", "engine", "cortexm"],
-        other => {
+    let target = |part| env::var(format!("CARGO_CFG_TARGET_{part}")).unwrap_or_default();
+    let folders: &[&str] = match (target("OS").as_str(), target("ARCH").as_str()) {
+        ("linux", _) => &["core", "engine", "linux", "wasi"],
+        ("none", "arm") => &["core", "engine", "cortexm"],
+        (system, processor) => {
             return Err(format!(
-                "wrt_platform has no port for {other:?} yet; there are linux and none (Cortex-M). \
-                 With WRT_PLATFORM_SYS_USE_PKG_CONFIG=1 an installed library is used instead."
+                "wrt_platform has no port for {system} on {processor} yet: Linux and bare-metal \
+                 Arm only. With WRT_PLATFORM_SYS_USE_PKG_CONFIG=1 an installed library is used instead."
             ));
         }
     };
@@ -81,6 +81,9 @@ fn sources() -> Result<Vec<PathBuf>, String> {
 /// The sources that the folder's CMakeLists.txt names: one list for both builds.
 fn listed(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let list = folder.join("CMakeLists.txt");
+    if !list.exists() {
+        return Ok(Vec::new());
+    }
     let text = fs::read_to_string(&list)
         .map_err(|error| format!("cannot read {}: {error}", list.display()))?;
     let words = text.split(|letter: char| letter.is_whitespace() || letter == '(' || letter == ')');
