@@ -16,8 +16,9 @@
 WRT_BEGIN_DECLS
 
 enum wrt_page_limit {
-    WRT_PAGE_SIZE = 65536,     /* bytes */
-    WRT_PAGE_COUNT_MAX = 65536 /* pages of a 32-bit memory: 4 GiB */
+    WRT_PAGE_SIZE = 65536,                  /* bytes */
+    WRT_PAGE_COUNT_MAX = 65536,             /* pages of a 32-bit memory: 4 GiB */
+    WRT_PAGE_SAMPLING_INTERVAL_DEFAULT = 16 /* calls from one check to the next */
 };
 
 /** What guest and host may do with a range of pages; flags, to be combined. */
@@ -31,14 +32,23 @@ enum wrt_protection {
 enum wrt_verification_level {
     WRT_VERIFICATION_DEFAULT = 0,  /* STANDARD */
     WRT_VERIFICATION_OFF = 1,      /* nothing */
-    WRT_VERIFICATION_SAMPLING = 2, /* what FULL checks, on every k-th call */
+    WRT_VERIFICATION_SAMPLING = 2, /* what FULL checks, on every k-th call: k, 2k, 3k, ...;
+                                      a call is one that is handed pages */
     WRT_VERIFICATION_STANDARD = 3, /* the handle: owner and seal, on every call */
     WRT_VERIFICATION_FULL = 4      /* the handle, and the canaries round the memory */
 };
 
+/** How an allocator verifies; a part of the allocators of all backends. Fields are private. */
+typedef struct wrt_verifier {
+    uint32_t level;    /* one of wrt_verification_level, never DEFAULT */
+    uint32_t interval; /* k of SAMPLING */
+    uint32_t calls;    /* since the last check of SAMPLING */
+    uint32_t reserved;
+} wrt_verifier;
+
 /** An allocation: the caller's storage, filled in by allocate(). `base` and `page_count` are
  * for reading; a change of any field is caught (STATE) as far as the verification level goes.
- * It may be moved between two calls. */
+ * It may be moved between two calls; of two copies only one may be used from then on. */
 typedef struct wrt_pages {
     uint8_t *base;          /* first byte; the same for the allocation's whole life */
     uint32_t page_count;    /* accessible now */
@@ -49,8 +59,9 @@ typedef struct wrt_pages {
     uint64_t seal;          /* private: checksum over the fields above */
 } wrt_pages;
 
-/** What a backend implements; the rules are those of the calls below, and the arguments have
- * been checked against them. */
+/** What a backend implements; the rules are those of the calls below. Arguments that stand alone
+ * have been checked, and *pages_out is zero; what is said about `pages`, and all that depends on
+ * it, is the backend's to check, the former first. Private fields of `pages` are its own. */
 typedef wrt_status (*wrt_page_allocate_fn)(void *context, uint32_t initial_pages,
                                            uint32_t maximum_pages, wrt_pages *pages_out);
 typedef wrt_status (*wrt_page_grow_fn)(void *context, wrt_pages *pages, uint32_t additional_pages);
@@ -103,8 +114,8 @@ WRT_API WRT_NODISCARD wrt_status wrt_page_allocator_protect(const wrt_page_alloc
 /** Gives the pages back; *pages is all zero then. All-zero pages are accepted: twice is harmless.
  * Errors: STATE (verification: not this allocator's, or damaged; nothing is freed).
  */
-WRT_API WRT_NODISCARD wrt_status
-wrt_page_allocator_deallocate(const wrt_page_allocator *allocator, wrt_pages *pages);
+WRT_API WRT_NODISCARD wrt_status wrt_page_allocator_deallocate(const wrt_page_allocator *allocator,
+                                                               wrt_pages *pages);
 
 WRT_END_DECLS
 #endif

@@ -1,0 +1,229 @@
+/* A Linux allocator before and after its work: its config, what this kernel can do, its
+ * end, its report. What the kernel offers beyond mmap and mprotect is tried at init, so
+ * that the report is true before the first allocation. */
+#include "memory.h"
+
+#include "../core/config.h"
+#include "../core/fail.h"
+#include "../core/verification.h"
+#include "fork.h"
+
+enum { GUARD_PAGES_MAX = WRT_PAGE_COUNT_MAX };
+
+_Static_assert(WRT_LINUX_NAME_SIZE == sizeof((wrt_linux_allocator *)0)->name,
+               "a name and its NUL fill `name`");
+
+/* ---- Config ---- */
+
+static bool name_is_valid(const char *name)
+{
+    size_t length = 0;
+
+    for (; name[length] != '\0'; length++) {
+        const char character = name[length];
+        if (length == WRT_LINUX_NAME_SIZE - 1) return false;
+        if (character < ' ' || character > '~' || strchr("[]\\$`", character) != NULL) return false;
+    }
+    return length != 0;
+}
+
+static wrt_status check_guard_bytes(const char *operation, uint64_t guard_bytes,
+                                    uint64_t system_page)
+{
+    const uint64_t most = (uint64_t)GUARD_PAGES_MAX * WRT_PAGE_SIZE;
+
+    if (guard_bytes % system_page == 0 && guard_bytes <= most) return WRT_OK;
+    return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
+                           "guard_bytes is {0}, not a multiple of the system's page ({1} bytes) up "
+                           "to 4 GiB",
+                           guard_bytes, system_page);
+}
+
+/* Reads a caller's config of any age, with its defaults filled in. */
+static wrt_status read_config(const char *operation, const wrt_linux_allocator_config *given,
+                              wrt_linux_allocator_config *config, uint64_t system_page)
+{
+    const wrt_status status = wrt__config_read(operation, given, config, sizeof *config);
+    if (status != WRT_OK) return status;
+    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
+        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
+    }
+    if (config->maximum_pages > WRT_PAGE_COUNT_MAX) {
+        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
+                               "maximum_pages is {0}, a memory has at most {1}",
+                               config->maximum_pages, WRT_PAGE_COUNT_MAX);
+    }
+    if (config->name != NULL && !name_is_valid(config->name)) {
+        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation,
+                        "name is not 1 to 79 printable ASCII characters without [ ] \\ $ `");
+    }
+    if (config->maximum_pages == 0) config->maximum_pages = WRT_PAGE_COUNT_MAX;
+    if (config->guard_bytes == 0) config->guard_bytes = WRT_LINUX_GUARD_BYTES_DEFAULT;
+    return check_guard_bytes(operation, config->guard_bytes, system_page);
+}
+
+/* ---- What this kernel can do ---- */
+
+static bool kernel_names_mappings(const wrt_linux_allocator *allocator)
+{
+    const size_t size = (size_t)allocator->system_page;
+    void *probe = wrt__sys_mmap(size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+
+    if (probe == MAP_FAILED) return false;
+    const bool named = wrt__sys_name(probe, size, allocator->name) == 0;
+    (void)wrt__sys_munmap(probe, size);
+    return named;
+}
+
+static bool kernel_has_files_in_memory(const wrt_linux_allocator *allocator)
+{
+    const int descriptor = wrt__sys_memfd(allocator->name, (size_t)allocator->system_page);
+
+    if (descriptor >= 0) close(descriptor);
+    return descriptor >= 0;
+}
+
+static uint32_t find_name_source(const wrt_linux_allocator *allocator)
+{
+    if (allocator->name[0] == '\0') return WRT_LINUX_NAME_NONE;
+    if (kernel_names_mappings(allocator)) return WRT_LINUX_NAME_ANON;
+    return kernel_has_files_in_memory(allocator) ? WRT_LINUX_NAME_MEMFD : WRT_LINUX_NAME_NONE;
+}
+
+/* ---- Life of the allocator ---- */
+
+wrt_status wrt_linux_allocator_init(wrt_linux_allocator *allocator,
+                                    const wrt_linux_allocator_config *config)
+{
+    const uint64_t system_page = (uint64_t)sysconf(_SC_PAGESIZE);
+    wrt_linux_allocator_config known;
+    wrt_verifier verifier;
+
+    if (allocator == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "allocator is NULL");
+    wrt_status status = read_config(__func__, config, &known, system_page);
+    if (status != WRT_OK) return status;
+    status = wrt__verifier_init(&verifier, __func__, known.verification, known.sampling_interval);
+    if (status != WRT_OK) return status;
+    status = wrt__fork_watch(__func__);
+    if (status != WRT_OK) return status;
+
+    const bool canaries = !known.guard_pages && wrt__verifier_wants_canaries(&verifier);
+    *allocator = (wrt_linux_allocator){.self = allocator,
+                                       .verifier = verifier,
+                                       .system_page = system_page,
+                                       .guard_bytes = known.guard_pages ? known.guard_bytes : 0,
+                                       .canary_bytes = canaries ? system_page : 0,
+                                       .maximum_pages = known.maximum_pages,
+                                       .fork_generation = wrt__fork_generation(),
+                                       .populate = known.populate,
+                                       .mlock = known.mlock};
+    if (known.name != NULL) memcpy(allocator->name, known.name, strlen(known.name));
+    allocator->populate_by_advice = wrt__sys_madvise(NULL, 0, MADV_POPULATE_WRITE) == 0;
+    allocator->name_source = find_name_source(allocator);
+    return WRT_OK;
+}
+
+wrt_status wrt__linux_allocator_check(const char *operation, const wrt_linux_allocator *allocator)
+{
+    if (allocator == NULL) {
+        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "allocator is NULL");
+    }
+    if (allocator->self != allocator) {
+        return wrt_fail(WRT_ERR_STATE, operation, "allocator is not initialised, or was moved");
+    }
+    if (allocator->fork_generation != wrt__fork_generation()) {
+        return wrt_fail(WRT_ERR_STATE, operation,
+                        "allocator belongs to the process that forked this one; make a new one");
+    }
+    return WRT_OK;
+}
+
+wrt_status wrt_linux_allocator_deinit(wrt_linux_allocator *allocator)
+{
+    if (allocator == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "allocator is NULL");
+    if (wrt__is_zero(allocator, sizeof *allocator)) return WRT_OK;
+    const wrt_status status = wrt__linux_allocator_check(__func__, allocator);
+    if (status != WRT_OK) return status;
+    if (allocator->allocation_count != 0) {
+        return wrt_fail_detail(WRT_ERR_STATE, __func__, "{0} allocations are still out",
+                               allocator->allocation_count, 0);
+    }
+    *allocator = (wrt_linux_allocator){0};
+    return WRT_OK;
+}
+
+/* ---- Report ---- */
+
+static wrt_enforcement not_asked(const char *reason)
+{
+    return (wrt_enforcement){.state = WRT_ENFORCEMENT_NOT_ASKED, .reason = reason};
+}
+
+static wrt_enforcement enforced(const char *reason)
+{
+    return (wrt_enforcement){.state = WRT_ENFORCEMENT_ENFORCED, .reason = reason};
+}
+
+static wrt_enforcement report_guards(const wrt_linux_allocator *allocator)
+{
+    if (allocator->guard_bytes == 0) return not_asked("guard_pages is off");
+    return enforced("pages without access before the memory and behind the reservation");
+}
+
+static wrt_enforcement report_canaries(const wrt_linux_allocator *allocator)
+{
+    if (allocator->guard_bytes != 0 && wrt__verifier_wants_canaries(&allocator->verifier)) {
+        return enforced("the guard pages stand for canaries: a stray access faults at once");
+    }
+    return wrt__verifier_canaries(&allocator->verifier);
+}
+
+static wrt_enforcement report_populate(const wrt_linux_allocator *allocator)
+{
+    if (!allocator->populate) return not_asked("populate is off");
+    if (allocator->populate_by_advice) return enforced("MADV_POPULATE_WRITE");
+    return (wrt_enforcement){.state = WRT_ENFORCEMENT_PARTIAL,
+                             .reason = "each page is touched, but before Linux 5.14 a shortage "
+                                       "ends the process instead of being an error"};
+}
+
+static wrt_enforcement report_mlock(const wrt_linux_allocator *allocator)
+{
+    return allocator->mlock ? enforced("mlock") : not_asked("mlock is off");
+}
+
+static wrt_enforcement report_name(const wrt_linux_allocator *allocator)
+{
+    if (allocator->name[0] == '\0') return not_asked("there is no name");
+    if (allocator->name_source == WRT_LINUX_NAME_ANON) return enforced("PR_SET_VMA_ANON_NAME");
+    if (allocator->name_source == WRT_LINUX_NAME_MEMFD) {
+        return (wrt_enforcement){.state = WRT_ENFORCEMENT_PARTIAL,
+                                 .reason = "this kernel names no anonymous memory "
+                                           "(CONFIG_ANON_VMA_NAME): a file in memory has the name, "
+                                           "and forked children don't get it"};
+    }
+    return (wrt_enforcement){.state = WRT_ENFORCEMENT_ABSENT,
+                             .reason = "this system names neither anonymous memory nor files in "
+                                       "memory"};
+}
+
+wrt_status wrt_linux_allocator_query(const wrt_linux_allocator *allocator,
+                                     wrt_linux_allocator_report *report_out)
+{
+    if (report_out == NULL) {
+        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "report_out is NULL");
+    }
+    const wrt_status status = wrt__linux_allocator_check(__func__, allocator);
+    if (status != WRT_OK) return status;
+    *report_out = (wrt_linux_allocator_report){.allocation_count = allocator->allocation_count,
+                                               .page_count = allocator->page_count,
+                                               .peak_pages = allocator->peak_pages,
+                                               .name_source = allocator->name_source,
+                                               .reserved_bytes = allocator->reserved_bytes,
+                                               .guard_pages = report_guards(allocator),
+                                               .canaries = report_canaries(allocator),
+                                               .populate = report_populate(allocator),
+                                               .mlock = report_mlock(allocator),
+                                               .name = report_name(allocator)};
+    return WRT_OK;
+}

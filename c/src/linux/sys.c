@@ -1,0 +1,91 @@
+/* The system calls as the backend makes them, each with its place in the count of those that may
+ * fail. */
+#include "sys.h"
+
+/* Older headers than the kernel's lack them; the numbers are part of its interface. */
+#ifndef PR_SET_VMA
+#define PR_SET_VMA           0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+static _Thread_local uint64_t call_count;
+static _Thread_local uint64_t failing_call;
+static _Thread_local int32_t failing_code;
+
+void wrt__sys_fail_at(uint32_t call, int32_t os_code)
+{
+    failing_call = call == 0 ? 0 : call_count + call;
+    failing_code = os_code;
+}
+
+uint64_t wrt__sys_call_count(void)
+{
+    return call_count;
+}
+
+/* Counts a call; true if it has to fail. */
+static bool fails(void)
+{
+    call_count++;
+    if (call_count != failing_call) return false;
+    errno = failing_code;
+    return true;
+}
+
+void *wrt__sys_mmap(size_t size, int protection, int flags, int descriptor)
+{
+    return fails() ? MAP_FAILED : mmap(NULL, size, protection, flags, descriptor, 0);
+}
+
+int wrt__sys_munmap(void *start, size_t size)
+{
+    return fails() ? -1 : munmap(start, size);
+}
+
+int wrt__sys_mprotect(void *start, size_t size, int protection)
+{
+    return fails() ? -1 : mprotect(start, size, protection);
+}
+
+int wrt__sys_madvise(void *start, size_t size, int advice)
+{
+    return fails() ? -1 : madvise(start, size, advice);
+}
+
+int wrt__sys_mlock(const void *start, size_t size)
+{
+    return fails() ? -1 : mlock(start, size);
+}
+
+int wrt__sys_name(const void *start, size_t size, const char *name)
+{
+    return fails()
+               ? -1
+               : prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (uintptr_t)start, size, (uintptr_t)name);
+}
+
+/* Beyond RLIMIT_FSIZE, ftruncate does not only fail: it sends a signal that ends the process. */
+static bool file_may_have(size_t size)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+           (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
+}
+
+int wrt__sys_memfd(const char *name, size_t size)
+{
+    if (fails()) return -1;
+    if (!file_may_have(size)) {
+        errno = EFBIG;
+        return -1;
+    }
+    const int descriptor = memfd_create(name, MFD_CLOEXEC);
+    if (descriptor >= 0 && ftruncate(descriptor, (off_t)size) != 0) {
+        const int code = errno;
+        close(descriptor);
+        errno = code;
+        return -1;
+    }
+    return descriptor;
+}
