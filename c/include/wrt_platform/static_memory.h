@@ -43,17 +43,17 @@ enum wrt_guard_regions {
 };
 
 typedef struct wrt_static_allocator_config {
-    uint32_t struct_size;       /* sizeof(wrt_static_allocator_config); 0 is refused */
-    uint32_t maximum_pages;     /* an allocation reserves no more; 0: what the buffer holds */
-    uint32_t verification;      /* one of wrt_verification_level; SAMPLING and FULL lay canaries */
-    uint32_t sampling_interval; /* k of SAMPLING; 0: 16 */
-    uint32_t guard_regions;     /* one of wrt_guard_regions */
-    uint8_t reserved[4];        /* zero */
-    size_t alignment;           /* of the memory's first byte: bytes, a power of two, 8 to 1 MiB;
-                                   0: 16 */
-    void *buffer;               /* borrowed until wrt_static_allocator_deinit; any alignment, but
-                                   bytes up to the first aligned one are lost */
-    size_t buffer_size;         /* bytes */
+    uint32_t struct_size;        /* sizeof(wrt_static_allocator_config); 0 is refused */
+    uint32_t maximum_pages;      /* an allocation reserves no more; 0: what the buffer holds */
+    uint32_t verification_level; /* one of wrt_verification_level; SAMPLING and FULL lay canaries */
+    uint32_t sampling_interval;  /* k of SAMPLING; 0: 16 */
+    uint32_t guard_regions;      /* one of wrt_guard_regions */
+    uint8_t reserved[4];         /* zero */
+    size_t alignment;            /* of the memory's first byte: bytes, a power of two, 8 to 1 MiB;
+                                    0: 16 */
+    void *buffer;                /* borrowed until wrt_static_allocator_deinit; any alignment, but
+                                    bytes up to the first aligned one are lost */
+    size_t buffer_size;          /* bytes */
 } wrt_static_allocator_config;
 
 /** What there is, what is out, and what protects it. */

@@ -43,8 +43,8 @@ static wrt_status read_config(const char *operation, const wrt_static_allocator_
                                "wrt_static_allocator_config",
                                config->alignment, config->maximum_pages);
     }
-    status =
-        wrt__verifier_init(verifier, operation, config->verification, config->sampling_interval);
+    status = wrt__verifier_init(verifier, operation, config->verification_level,
+                                config->sampling_interval);
     if (status != WRT_OK) return status;
     if (config->guard_regions == WRT_GUARD_REGIONS_REQUIRED) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation, NO_GUARD_HARDWARE);

@@ -102,7 +102,8 @@ wrt_status wrt_linux_allocator_init(wrt_linux_allocator *allocator,
     if (allocator == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "allocator is NULL");
     wrt_status status = read_config(__func__, config, &known, system_page);
     if (status != WRT_OK) return status;
-    status = wrt__verifier_init(&verifier, __func__, known.verification, known.sampling_interval);
+    status =
+        wrt__verifier_init(&verifier, __func__, known.verification_level, known.sampling_interval);
     if (status != WRT_OK) return status;
     status = wrt__fork_watch(__func__);
     if (status != WRT_OK) return status;

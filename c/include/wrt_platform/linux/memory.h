@@ -42,20 +42,20 @@ enum wrt_linux_name_source {
 };
 
 typedef struct wrt_linux_allocator_config {
-    uint32_t struct_size;       /* sizeof(wrt_linux_allocator_config); 0 is refused */
-    uint32_t maximum_pages;     /* one allocation reserves no more; 0: 65536 (4 GiB) */
-    uint32_t verification;      /* one of wrt_verification_level; without guard pages SAMPLING and
-                                   FULL keep one page of the system as a canary at either end */
-    uint32_t sampling_interval; /* k of SAMPLING; 0: 16 */
-    uint64_t guard_bytes;       /* size of each guard, a multiple of the system's page, at most
-                                   4 GiB; 0: 64 KiB; counts with guard_pages */
-    const char *name;           /* copied; 1 to 79 printable ASCII characters, none of [ ] \ $ ` ;
-                                   NULL: none */
-    bool guard_pages;           /* no access before the memory and behind the reservation */
-    bool populate;              /* accessible pages get their memory at once: a shortage is an
-                                   error of allocate and grow, not a signal later */
-    bool mlock;                 /* accessible pages stay in RAM */
-    uint8_t reserved[5];        /* zero */
+    uint32_t struct_size;        /* sizeof(wrt_linux_allocator_config); 0 is refused */
+    uint32_t maximum_pages;      /* one allocation reserves no more; 0: 65536 (4 GiB) */
+    uint32_t verification_level; /* one of wrt_verification_level; without guard pages SAMPLING and
+                                    FULL keep one page of the system as a canary at either end */
+    uint32_t sampling_interval;  /* k of SAMPLING; 0: 16 */
+    uint64_t guard_bytes;        /* size of each guard, a multiple of the system's page, at most
+                                    4 GiB; 0: 64 KiB; counts with guard_pages */
+    const char *name;            /* copied; 1 to 79 printable ASCII characters, none of [ ] \ $ ` ;
+                                    NULL: none */
+    bool guard_pages;            /* no access before the memory and behind the reservation */
+    bool populate;               /* accessible pages get their memory at once: a shortage is an
+                                    error of allocate and grow, not a signal later */
+    bool mlock;                  /* accessible pages stay in RAM */
+    uint8_t reserved[5];         /* zero */
 } wrt_linux_allocator_config;
 
 /** What is out, and what holds of what the config asks. */
