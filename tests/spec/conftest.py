@@ -1,6 +1,0 @@
-"""Lets the tests use the suite's runner, which `make spec` uses too."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
