@@ -242,8 +242,8 @@ struct wrt_instance {
     void *execution;         /* guest stack and where it stands */
     wrt_memory own_memory;
     size_t buffer_bytes;
-    uint32_t interrupt;      /* atomic */
     uint32_t state;
+    uint32_t magic;          /* set while initialised */
     uint64_t reserved[8];
 };
 
