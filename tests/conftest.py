@@ -1,0 +1,64 @@
+"""What all tests share: where things are, and builds that are made once for everybody."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from common import ROOT, run
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the source tree."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def preset_build() -> Callable[[str], Path]:
+    """Builds a preset of CMakePresets.json, one process at a time, and returns its folder."""
+
+    def build(preset: str) -> Path:
+        folder = ROOT / "build" / preset
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            run("cmake", "--preset", preset)
+            run("cmake", "--build", "--preset", preset, "-j", str(os.cpu_count()))
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def release_build(preset_build: Callable[[str], Path]) -> Path:
+    """The library as it is installed."""
+    return preset_build("release")
+
+
+@pytest.fixture(scope="session")
+def cortex_m4_build(preset_build: Callable[[str], Path]) -> Path:
+    """Core and engine for a small processor."""
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    return preset_build("cortex-m4")
+
+
+@pytest.fixture(scope="session")
+def support(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compiles tests/support/<name>.c to a shared library, once, and returns its path."""
+    folder = tmp_path_factory.mktemp("support")
+
+    def build(name: str) -> Path:
+        library = folder / f"lib{name}.so"
+        if not library.exists():
+            source = ROOT / f"tests/support/{name}.c"
+            run("cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared",
+                "-o", library, source)  # fmt: skip
+        return library
+
+    return build
