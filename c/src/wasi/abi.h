@@ -1,0 +1,181 @@
+/* The numbers of WASI preview 1, as wasi-libc's <wasi/api.h> and the proposal's witx have them.
+ * They are a wire format: all of it is little-endian and none of it is the host's. */
+#ifndef WRT_WASI_ABI_H
+#define WRT_WASI_ABI_H
+
+#include <stdint.h>
+
+enum wasi_errno {
+    WASI_SUCCESS = 0,
+    WASI_2BIG = 1,
+    WASI_ACCES = 2,
+    WASI_ADDRINUSE = 3,
+    WASI_ADDRNOTAVAIL = 4,
+    WASI_AFNOSUPPORT = 5,
+    WASI_AGAIN = 6,
+    WASI_ALREADY = 7,
+    WASI_BADF = 8,
+    WASI_BADMSG = 9,
+    WASI_BUSY = 10,
+    WASI_CANCELED = 11,
+    WASI_CHILD = 12,
+    WASI_CONNABORTED = 13,
+    WASI_CONNREFUSED = 14,
+    WASI_CONNRESET = 15,
+    WASI_DEADLK = 16,
+    WASI_DESTADDRREQ = 17,
+    WASI_DOM = 18,
+    WASI_DQUOT = 19,
+    WASI_EXIST = 20,
+    WASI_FAULT = 21,
+    WASI_FBIG = 22,
+    WASI_HOSTUNREACH = 23,
+    WASI_IDRM = 24,
+    WASI_ILSEQ = 25,
+    WASI_INPROGRESS = 26,
+    WASI_INTR = 27,
+    WASI_INVAL = 28,
+    WASI_IO = 29,
+    WASI_ISCONN = 30,
+    WASI_ISDIR = 31,
+    WASI_LOOP = 32,
+    WASI_MFILE = 33,
+    WASI_MLINK = 34,
+    WASI_MSGSIZE = 35,
+    WASI_MULTIHOP = 36,
+    WASI_NAMETOOLONG = 37,
+    WASI_NETDOWN = 38,
+    WASI_NETRESET = 39,
+    WASI_NETUNREACH = 40,
+    WASI_NFILE = 41,
+    WASI_NOBUFS = 42,
+    WASI_NODEV = 43,
+    WASI_NOENT = 44,
+    WASI_NOEXEC = 45,
+    WASI_NOLCK = 46,
+    WASI_NOLINK = 47,
+    WASI_NOMEM = 48,
+    WASI_NOMSG = 49,
+    WASI_NOPROTOOPT = 50,
+    WASI_NOSPC = 51,
+    WASI_NOSYS = 52,
+    WASI_NOTCONN = 53,
+    WASI_NOTDIR = 54,
+    WASI_NOTEMPTY = 55,
+    WASI_NOTRECOVERABLE = 56,
+    WASI_NOTSOCK = 57,
+    WASI_NOTSUP = 58,
+    WASI_NOTTY = 59,
+    WASI_NXIO = 60,
+    WASI_OVERFLOW = 61,
+    WASI_OWNERDEAD = 62,
+    WASI_PERM = 63,
+    WASI_PIPE = 64,
+    WASI_PROTO = 65,
+    WASI_PROTONOSUPPORT = 66,
+    WASI_PROTOTYPE = 67,
+    WASI_RANGE = 68,
+    WASI_ROFS = 69,
+    WASI_SPIPE = 70,
+    WASI_SRCH = 71,
+    WASI_STALE = 72,
+    WASI_TIMEDOUT = 73,
+    WASI_TXTBSY = 74,
+    WASI_XDEV = 75,
+    WASI_NOTCAPABLE = 76
+};
+
+enum wasi_clock {
+    WASI_CLOCK_REALTIME = 0,
+    WASI_CLOCK_MONOTONIC = 1,
+    WASI_CLOCK_PROCESS_CPU = 2,
+    WASI_CLOCK_THREAD_CPU = 3
+};
+
+enum wasi_file_type {
+    WASI_TYPE_UNKNOWN = 0,
+    WASI_TYPE_BLOCK_DEVICE = 1,
+    WASI_TYPE_CHARACTER_DEVICE = 2,
+    WASI_TYPE_DIRECTORY = 3,
+    WASI_TYPE_REGULAR_FILE = 4,
+    WASI_TYPE_SOCKET_DATAGRAM = 5,
+    WASI_TYPE_SOCKET_STREAM = 6,
+    WASI_TYPE_SYMBOLIC_LINK = 7
+};
+
+enum wasi_whence { WASI_WHENCE_SET = 0, WASI_WHENCE_CURRENT = 1, WASI_WHENCE_END = 2 };
+
+enum wasi_advice { WASI_ADVICE_NO_REUSE = 5 }; /* 0 to 5 are known */
+
+enum wasi_descriptor_flag {
+    WASI_FLAG_APPEND = 1,
+    WASI_FLAG_DATA_SYNC = 2,
+    WASI_FLAG_NON_BLOCKING = 4,
+    WASI_FLAG_READ_SYNC = 8,
+    WASI_FLAG_SYNC = 16
+};
+
+enum wasi_open_flag {
+    WASI_OPEN_CREATE = 1,
+    WASI_OPEN_DIRECTORY = 2,
+    WASI_OPEN_EXCLUSIVE = 4,
+    WASI_OPEN_TRUNCATE = 8
+};
+
+enum wasi_lookup_flag { WASI_LOOKUP_FOLLOW = 1 };
+
+enum wasi_time_flag {
+    WASI_TIME_ACCESS = 1,
+    WASI_TIME_ACCESS_NOW = 2,
+    WASI_TIME_MODIFICATION = 4,
+    WASI_TIME_MODIFICATION_NOW = 8
+};
+
+enum wasi_event_type { WASI_EVENT_CLOCK = 0, WASI_EVENT_READ = 1, WASI_EVENT_WRITE = 2 };
+
+enum wasi_event_flag { WASI_EVENT_HANGUP = 1 };
+
+enum wasi_clock_flag { WASI_CLOCK_ABSOLUTE = 1 };
+
+enum wasi_right {
+    WASI_RIGHT_FD_DATASYNC = 1 << 0,
+    WASI_RIGHT_FD_READ = 1 << 1,
+    WASI_RIGHT_FD_SEEK = 1 << 2,
+    WASI_RIGHT_FD_FDSTAT_SET_FLAGS = 1 << 3,
+    WASI_RIGHT_FD_SYNC = 1 << 4,
+    WASI_RIGHT_FD_TELL = 1 << 5,
+    WASI_RIGHT_FD_WRITE = 1 << 6,
+    WASI_RIGHT_FD_ADVISE = 1 << 7,
+    WASI_RIGHT_FD_ALLOCATE = 1 << 8,
+    WASI_RIGHT_PATH_CREATE_DIRECTORY = 1 << 9,
+    WASI_RIGHT_PATH_CREATE_FILE = 1 << 10,
+    WASI_RIGHT_PATH_LINK_SOURCE = 1 << 11,
+    WASI_RIGHT_PATH_LINK_TARGET = 1 << 12,
+    WASI_RIGHT_PATH_OPEN = 1 << 13,
+    WASI_RIGHT_FD_READDIR = 1 << 14,
+    WASI_RIGHT_PATH_READLINK = 1 << 15,
+    WASI_RIGHT_PATH_RENAME_SOURCE = 1 << 16,
+    WASI_RIGHT_PATH_RENAME_TARGET = 1 << 17,
+    WASI_RIGHT_PATH_FILESTAT_GET = 1 << 18,
+    WASI_RIGHT_PATH_FILESTAT_SET_SIZE = 1 << 19,
+    WASI_RIGHT_PATH_FILESTAT_SET_TIMES = 1 << 20,
+    WASI_RIGHT_FD_FILESTAT_GET = 1 << 21,
+    WASI_RIGHT_FD_FILESTAT_SET_SIZE = 1 << 22,
+    WASI_RIGHT_FD_FILESTAT_SET_TIMES = 1 << 23,
+    WASI_RIGHT_PATH_SYMLINK = 1 << 24,
+    WASI_RIGHT_PATH_REMOVE_DIRECTORY = 1 << 25,
+    WASI_RIGHT_PATH_UNLINK_FILE = 1 << 26,
+    WASI_RIGHT_POLL_FD_READWRITE = 1 << 27
+};
+
+enum wasi_size { /* bytes of the structures */
+                 WASI_VECTOR_SIZE = 8,
+                 WASI_FDSTAT_SIZE = 24,
+                 WASI_FILESTAT_SIZE = 64,
+                 WASI_PRESTAT_SIZE = 8,
+                 WASI_DIRENT_SIZE = 24,
+                 WASI_SUBSCRIPTION_SIZE = 48,
+                 WASI_EVENT_SIZE = 32
+};
+
+#endif

@@ -1,0 +1,57 @@
+/* The table of preview 1: name, type and code of each call. A worker process asks its parent for
+ * calls by their place in it, so entries are never moved. */
+#include "state.h"
+
+#define I32   "\x7F"
+#define I64   "\x7E"
+#define ERRNO I32
+
+const wasi_call wrt__wasi_calls[WRT_WASI_CALL_COUNT] = {
+    {"args_get", I32 I32, ERRNO, wrt__wasi_args_get},
+    {"args_sizes_get", I32 I32, ERRNO, wrt__wasi_args_sizes_get},
+    {"environ_get", I32 I32, ERRNO, wrt__wasi_environ_get},
+    {"environ_sizes_get", I32 I32, ERRNO, wrt__wasi_environ_sizes_get},
+    {"clock_res_get", I32 I32, ERRNO, wrt__wasi_clock_res_get},
+    {"clock_time_get", I32 I64 I32, ERRNO, wrt__wasi_clock_time_get},
+    {"fd_advise", I32 I64 I64 I32, ERRNO, wrt__wasi_fd_advise},
+    {"fd_allocate", I32 I64 I64, ERRNO, wrt__wasi_fd_allocate},
+    {"fd_close", I32, ERRNO, wrt__wasi_fd_close},
+    {"fd_datasync", I32, ERRNO, wrt__wasi_fd_datasync},
+    {"fd_fdstat_get", I32 I32, ERRNO, wrt__wasi_fd_fdstat_get},
+    {"fd_fdstat_set_flags", I32 I32, ERRNO, wrt__wasi_fd_fdstat_set_flags},
+    {"fd_fdstat_set_rights", I32 I64 I64, ERRNO, wrt__wasi_fd_fdstat_set_rights},
+    {"fd_filestat_get", I32 I32, ERRNO, wrt__wasi_fd_filestat_get},
+    {"fd_filestat_set_size", I32 I64, ERRNO, wrt__wasi_fd_filestat_set_size},
+    {"fd_filestat_set_times", I32 I64 I64 I32, ERRNO, wrt__wasi_fd_filestat_set_times},
+    {"fd_pread", I32 I32 I32 I64 I32, ERRNO, wrt__wasi_fd_pread},
+    {"fd_prestat_get", I32 I32, ERRNO, wrt__wasi_fd_prestat_get},
+    {"fd_prestat_dir_name", I32 I32 I32, ERRNO, wrt__wasi_fd_prestat_dir_name},
+    {"fd_pwrite", I32 I32 I32 I64 I32, ERRNO, wrt__wasi_fd_pwrite},
+    {"fd_read", I32 I32 I32 I32, ERRNO, wrt__wasi_fd_read},
+    {"fd_readdir", I32 I32 I32 I64 I32, ERRNO, wrt__wasi_fd_readdir},
+    {"fd_renumber", I32 I32, ERRNO, wrt__wasi_fd_renumber},
+    {"fd_seek", I32 I64 I32 I32, ERRNO, wrt__wasi_fd_seek},
+    {"fd_sync", I32, ERRNO, wrt__wasi_fd_sync},
+    {"fd_tell", I32 I32, ERRNO, wrt__wasi_fd_tell},
+    {"fd_write", I32 I32 I32 I32, ERRNO, wrt__wasi_fd_write},
+    {"path_create_directory", I32 I32 I32, ERRNO, wrt__wasi_path_create_directory},
+    {"path_filestat_get", I32 I32 I32 I32 I32, ERRNO, wrt__wasi_path_filestat_get},
+    {"path_filestat_set_times", I32 I32 I32 I32 I64 I64 I32, ERRNO,
+     wrt__wasi_path_filestat_set_times},
+    {"path_link", I32 I32 I32 I32 I32 I32 I32, ERRNO, wrt__wasi_path_link},
+    {"path_open", I32 I32 I32 I32 I32 I64 I64 I32 I32, ERRNO, wrt__wasi_path_open},
+    {"path_readlink", I32 I32 I32 I32 I32 I32, ERRNO, wrt__wasi_path_readlink},
+    {"path_remove_directory", I32 I32 I32, ERRNO, wrt__wasi_path_remove_directory},
+    {"path_rename", I32 I32 I32 I32 I32 I32, ERRNO, wrt__wasi_path_rename},
+    {"path_symlink", I32 I32 I32 I32 I32, ERRNO, wrt__wasi_path_symlink},
+    {"path_unlink_file", I32 I32 I32, ERRNO, wrt__wasi_path_unlink_file},
+    {"poll_oneoff", I32 I32 I32 I32, ERRNO, wrt__wasi_poll_oneoff},
+    {"proc_exit", I32, "", wrt__wasi_proc_exit},
+    {"proc_raise", I32, ERRNO, wrt__wasi_no_call},
+    {"random_get", I32 I32, ERRNO, wrt__wasi_random_get},
+    {"sched_yield", "", ERRNO, wrt__wasi_sched_yield},
+    {"sock_accept", I32 I32 I32, ERRNO, wrt__wasi_no_call},
+    {"sock_recv", I32 I32 I32 I32 I32 I32, ERRNO, wrt__wasi_no_call},
+    {"sock_send", I32 I32 I32 I32 I32, ERRNO, wrt__wasi_no_call},
+    {"sock_shutdown", I32 I32, ERRNO, wrt__wasi_no_call},
+};
