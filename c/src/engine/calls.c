@@ -16,6 +16,7 @@ void wrt__switch_instance(wrt__execution *x, wrt_instance *instance)
     x->instance = instance;
     x->bytes = module->bytes;
     x->codes = wrt__codes(module);
+    x->side_table = module->side_table;
     x->imported_functions = module->usage.imported_function_count;
     x->memory = instance->memory == NULL ? NULL : instance->memory->base;
     x->memory_bytes = instance->memory == NULL ? 0 : instance->memory->bytes;
@@ -25,16 +26,16 @@ static void switch_function(wrt__execution *x, const wrt__code *code, uint32_t e
 {
     x->code = code;
     x->code_end = x->bytes + code->end;
-    x->entry = x->instance->module->side_table + entry;
+    x->entry = x->side_table + entry;
 }
 
-static wrt__frame record_of_caller(const wrt__execution *x, const uint8_t *next)
+wrt__frame wrt__record_of_caller(const wrt__execution *x, const uint8_t *next)
 {
     if (next == NULL) return (wrt__frame){0};
     return (wrt__frame){
         .instance = x->instance,
         .pc = (uint32_t)(next - x->bytes),
-        .entry = (uint32_t)(x->entry - x->instance->module->side_table),
+        .entry = (uint32_t)(x->entry - x->side_table),
         .fp = (uint32_t)(x->fp - x->stack),
         .function = (uint32_t)(x->code - x->codes),
     };
@@ -49,7 +50,7 @@ enum wrt__outcome wrt__enter(wrt__execution *x, wrt_instance *instance, const wr
     if ((uintptr_t)(locals + code->cells) > (uintptr_t)record) {
         return wrt__trap(x, WRT_TRAP_STACK_EXHAUSTED);
     }
-    *record = record_of_caller(x, next);
+    *record = wrt__record_of_caller(x, next);
     x->frame = record;
     if (locals + code->cells > x->peak_cell) {
         x->peak_cell = locals + code->cells;

@@ -324,24 +324,28 @@ static wrt_status check_deadline(const time_limit *deadline, const char *operati
     return wrt_fail(WRT_ERR_TIMED_OUT, operation, "the time limit has passed");
 }
 
-static wrt_status run_to_end(wrt_instance *instance, const char *operation, uint64_t timeout_ns)
+static wrt_status run_to_end(wrt_instance *instance, const char *operation,
+                             const time_limit *deadline)
 {
-    time_limit deadline;
+    wrt_status status = WRT_OK;
     bool done = false;
 
-    wrt_status status = set_deadline(timeout_ns, &deadline);
     while (status == WRT_OK && !done) {
         status = run_outermost(instance, operation, SLICE, false, &done);
-        if (status == WRT_OK && !done) status = check_deadline(&deadline, operation);
+        if (status == WRT_OK && !done) status = check_deadline(deadline, operation);
     }
     return status;
 }
 
 wrt_status wrt_instance_start(wrt_instance *instance, uint64_t timeout_ns)
 {
+    time_limit deadline;
+
     if (!is_ready(instance)) return fail_unready(instance, __func__);
+    const wrt_status status = set_deadline(timeout_ns, &deadline);
+    if (status != WRT_OK) return status;
     switch (instance->state) {
-    case WRT__STARTING: return run_to_end(instance, __func__, timeout_ns);
+    case WRT__STARTING: return run_to_end(instance, __func__, &deadline);
     case WRT__FAILED: return wrt_fail(WRT_ERR_STATE, __func__, "the instance failed to start");
     default: return WRT_OK; /* no start function, or it has run */
     }
@@ -356,13 +360,7 @@ static wrt_status push_caller(wrt__execution *x, const char *operation, wrt__fra
     if ((uintptr_t)(x->frame - 2) < (uintptr_t)x->sp) {
         return wrt_fail(WRT_ERR_TRAP, operation, wrt_trap_text(WRT_TRAP_STACK_EXHAUSTED));
     }
-    *caller_out = (wrt__frame){
-        .instance = x->instance,
-        .pc = (uint32_t)(x->pc - x->bytes),
-        .entry = (uint32_t)(x->entry - x->instance->module->side_table),
-        .fp = (uint32_t)(x->fp - x->stack),
-        .function = (uint32_t)(x->code - x->codes),
-    };
+    *caller_out = wrt__record_of_caller(x, x->pc);
     *--x->frame = *caller_out;
     x->code = NULL;
     return WRT_OK;
@@ -429,6 +427,7 @@ wrt_status wrt_instance_call(wrt_instance *instance, const wrt_call *call)
 {
     wrt_call known;
     wrt_function_type type;
+    time_limit deadline;
 
     if (!is_ready(instance)) return fail_unready(instance, __func__);
     wrt_status status = wrt__config_read(__func__, call, &known, sizeof known);
@@ -447,8 +446,10 @@ wrt_status wrt_instance_call(wrt_instance *instance, const wrt_call *call)
     if (instance->state == WRT__RUNNING && wrt__execution_of(instance)->host_depth != 0) {
         return call_nested(instance, __func__, &known);
     }
+    status = set_deadline(known.timeout_ns, &deadline);
+    if (status != WRT_OK) return status;
     status = wrt_instance_begin(instance, known.function, known.arguments, known.argument_count);
-    if (status == WRT_OK) status = run_to_end(instance, __func__, known.timeout_ns);
+    if (status == WRT_OK) status = run_to_end(instance, __func__, &deadline);
     if (status == WRT_OK) {
         status = wrt_instance_results(instance, known.results, known.result_count);
     }

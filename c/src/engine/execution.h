@@ -34,6 +34,7 @@ typedef struct wrt__execution {
     const uint8_t *code_end; /* the function's final `end` */
     const uint8_t *bytes;
     const wrt__code *codes;
+    const uint16_t *side_table;
     uint8_t *memory; /* base; never moves, but the instance may change */
     uint64_t memory_bytes;
     uint32_t imported_functions;
@@ -105,6 +106,9 @@ bool wrt__has_type(const wrt__execution *x, const wrt_function *function, uint32
 /* Puts `code` of `instance` on top of the stack; its arguments lie below sp. */
 enum wrt__outcome wrt__enter(wrt__execution *x, wrt_instance *instance, const wrt__code *code,
                              const uint8_t *next);
+
+/* Where the running function goes on at `next`; the host's own record if that is NULL. */
+wrt__frame wrt__record_of_caller(const wrt__execution *x, const uint8_t *next);
 
 /* Goes back to the caller in `record`, which has been taken off, in another instance. */
 void wrt__return_to(wrt__execution *x, const wrt__frame *record);

@@ -197,7 +197,7 @@ typedef double cell_f64;
         TRAP_IF((uintptr_t)(locals + code->cells) > (uintptr_t)record, WRT_TRAP_STACK_EXHAUSTED); \
         record->instance = x->instance; \
         record->pc = (uint32_t)((behind) - x->bytes); \
-        record->entry = (uint32_t)(x->entry - x->instance->module->side_table); \
+        record->entry = (uint32_t)(x->entry - x->side_table); \
         record->fp = (uint32_t)(fp - x->stack); \
         record->function = (uint32_t)(x->code - x->codes); \
         x->frame = record; \
@@ -209,7 +209,7 @@ typedef double cell_f64;
         fp = locals; \
         x->code = code; \
         x->code_end = x->bytes + code->end; \
-        x->entry = x->instance->module->side_table + WRT__ENTRY_WORDS * (size_t)code->entry; \
+        x->entry = x->side_table + WRT__ENTRY_WORDS * (size_t)code->entry; \
         x->account -= code->instructions; \
         pc = x->bytes + code->start; \
         CHECKPOINT_IF_DUE; \
@@ -281,7 +281,7 @@ typedef double cell_f64;
         if (LIKELY(record->instance == x->instance)) { \
             pc = x->bytes + record->pc; \
             fp = x->stack + record->fp; \
-            x->entry = x->instance->module->side_table + record->entry; \
+            x->entry = x->side_table + record->entry; \
             x->code = x->codes + record->function; \
             x->code_end = x->bytes + x->code->end; \
             DISPATCH; \
