@@ -30,7 +30,8 @@
  * structures differ: such a module is refused at linking.
  *
  * Heap: none.  Threads: one caller at a time per wrt_wasi, and so per set of instances that
- * import from it.  ISR: no.  Fork: the child's copy can be deinitialised, not used (STATE).
+ * import from it; a second one is refused (STATE).  ISR: no.  Fork: the child's copy can be
+ * deinitialised, not used (STATE).
  */
 #ifndef WRT_PLATFORM_WASI_H
 #define WRT_PLATFORM_WASI_H
@@ -78,14 +79,13 @@ typedef struct wrt_wasi_config {
     int32_t standard_input;
     int32_t standard_output;
     int32_t standard_error;
+    uint32_t maximum_descriptors; /* open at once, 0 to 2 and preopens included; 0: 256 */
     bool has_standard_input;
     bool has_standard_output;
     bool has_standard_error;
-    uint8_t reserved[1];          /* zero */
-    uint32_t maximum_descriptors; /* open at once, 0 to 2 and preopens included; 0: 256 */
-    uint8_t reserved2[4];         /* zero */
-    void *buffer;                 /* 8-byte aligned; borrowed until wrt_wasi_deinit */
-    size_t buffer_size;           /* bytes, at least what wrt_wasi_layout() asks */
+    uint8_t reserved[5]; /* zero */
+    void *buffer;        /* 8-byte aligned; borrowed until wrt_wasi_deinit */
+    size_t buffer_size;  /* bytes, at least what wrt_wasi_layout() asks */
 } wrt_wasi_config;
 
 /** Caller-provided storage. Fields are private. It must not be moved (STATE). */
@@ -111,7 +111,8 @@ typedef struct wrt_wasi {
     uint64_t paused_value;
     uint32_t paused_call;
     uint32_t current_call;
-    uint64_t reserved[8];
+    uint32_t busy; /* atomic: a call is under way */
+    uint32_t reserved[15];
 } wrt_wasi;
 
 /** Says what buffer `config` needs; exact. Its buffer and its host paths are not looked at.
@@ -143,7 +144,8 @@ WRT_API WRT_NODISCARD wrt_status wrt_wasi_imports(wrt_wasi *wasi, const wrt_impo
 WRT_API WRT_NODISCARD wrt_status wrt_wasi_exit_code(const wrt_wasi *wasi, uint32_t *exit_code_out);
 
 /** Closes what init and the guest opened, and nothing else; lets go of the buffer. A zeroed object
- * is accepted, so twice is harmless. No instance may be running on it. Errors: STATE (moved).
+ * is accepted, so twice is harmless. No instance may be running on it.
+ * Errors: STATE (moved, or a call of the guest is under way on another thread).
  */
 WRT_API WRT_NODISCARD wrt_status wrt_wasi_deinit(wrt_wasi *wasi);
 

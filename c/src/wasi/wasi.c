@@ -100,8 +100,7 @@ static wrt_status check_numbers(const char *operation, plan *out)
 {
     const wrt_wasi_config *config = &out->config;
 
-    if (!wrt__is_zero(config->reserved, sizeof config->reserved) ||
-        !wrt__is_zero(config->reserved2, sizeof config->reserved2)) {
+    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
     }
     out->descriptor_count = config->maximum_descriptors != 0 ? config->maximum_descriptors
@@ -305,29 +304,61 @@ static void close_descriptors(const wrt_wasi *wasi)
     }
 }
 
-/* The door: each call of the guest comes through here. */
-static wrt_status enter(void *context, wrt_instance *caller, wrt_value *values)
+static bool take_turn(wrt_wasi *wasi)
 {
-    const binding *door = context;
-    wrt_wasi *wasi = door->wasi;
+    return __atomic_exchange_n(&wasi->busy, 1, __ATOMIC_ACQUIRE) == 0;
+}
+
+static void end_turn(wrt_wasi *wasi)
+{
+    __atomic_store_n(&wasi->busy, 0, __ATOMIC_RELEASE);
+}
+
+static wrt_status check_ready(const char *operation, const wrt_wasi *wasi)
+{
+    if (wasi == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "wasi is NULL");
+    if (wasi->self == NULL) return wrt_fail(WRT_ERR_STATE, operation, "wasi is not initialised");
+    if (wasi->self != wasi) return wrt_fail(WRT_ERR_STATE, operation, "object was moved");
+    if (wasi->generation != wrt__wasi_port_generation()) {
+        return wrt_fail(WRT_ERR_STATE, operation, "object belongs to the parent process");
+    }
+    return WRT_OK;
+}
+
+static wasi_answer make_call(wrt_wasi *wasi, uint32_t call, wrt_instance *caller,
+                             const wrt_value *values)
+{
     wasi_guest guest = {.caller = caller};
     wrt_memory *memory;
 
-    if (wasi->self != wasi) return wrt_fail(WRT_ERR_STATE, "wasi call", "wrt_wasi was moved");
-    if (wasi->generation != wrt__wasi_port_generation()) {
-        return wrt_fail(WRT_ERR_STATE, "wasi call", "wrt_wasi belongs to the parent process");
-    }
     if (wrt_instance_memory(caller, &memory) == WRT_OK) {
         guest.base = memory->base;
         guest.bytes = memory->bytes;
     }
-    if (wasi->paused_call != door->call) wasi->paused_caller = NULL;
-    wasi->current_call = door->call;
-    const wasi_answer answer = wrt__wasi_calls[door->call].run(wasi, &guest, values);
+    if (wasi->paused_call != call) wasi->paused_caller = NULL;
+    wasi->current_call = call;
+    return wrt__wasi_calls[call].run(wasi, &guest, values);
+}
+
+/* The door: each call of the guest comes through here. */
+static wrt_status enter(void *context, wrt_instance *caller, wrt_value *values)
+{
+    const binding *door = context;
+    const char *name = wrt__wasi_calls[door->call].name;
+    wrt_wasi *wasi = door->wasi;
+
+    const wrt_status status = check_ready(name, wasi);
+    if (status != WRT_OK) return status;
+    if (!take_turn(wasi)) {
+        return wrt_fail(WRT_ERR_STATE, name, "another thread is inside of this wrt_wasi");
+    }
+    const wasi_answer answer = make_call(wasi, door->call, caller, values);
+    const uint32_t exit_code = wasi->exit_code;
+    end_turn(wasi);
     if (answer == WASI_OUTCOME_PENDING) return WRT_ERR_PENDING;
     if (answer == WASI_OUTCOME_EXIT) {
-        return wrt_fail_detail(WRT_ERR_EXIT, "proc_exit", "the guest ended itself with code {0}",
-                               wasi->exit_code, 0);
+        return wrt_fail_detail(WRT_ERR_EXIT, name, "the guest ended itself with code {0}",
+                               exit_code, 0);
     }
     values[0].i32 = answer;
     return WRT_OK;
@@ -420,14 +451,6 @@ wrt_status wrt_wasi_init(wrt_wasi *wasi, const wrt_wasi_config *config)
     return WRT_OK;
 }
 
-static wrt_status check_ready(const char *operation, const wrt_wasi *wasi)
-{
-    if (wasi == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "wasi is NULL");
-    if (wasi->self == NULL) return wrt_fail(WRT_ERR_STATE, operation, "wasi is not initialised");
-    if (wasi->self != wasi) return wrt_fail(WRT_ERR_STATE, operation, "object was moved");
-    return WRT_OK;
-}
-
 wrt_status wrt_wasi_imports(wrt_wasi *wasi, const wrt_import **imports_out,
                             uint32_t *import_count_out)
 {
@@ -438,9 +461,6 @@ wrt_status wrt_wasi_imports(wrt_wasi *wasi, const wrt_import **imports_out,
     *import_count_out = 0;
     const wrt_status status = check_ready(__func__, wasi);
     if (status != WRT_OK) return status;
-    if (wasi->generation != wrt__wasi_port_generation()) {
-        return wrt_fail(WRT_ERR_STATE, __func__, "wasi belongs to the parent process");
-    }
     wasi->paused_caller = NULL;
     wasi->has_exited = 0;
     *imports_out = wasi->imports;
@@ -468,6 +488,9 @@ wrt_status wrt_wasi_deinit(wrt_wasi *wasi)
     if (wasi == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "wasi is NULL");
     if (wasi->self == NULL) return WRT_OK;
     if (wasi->self != wasi) return wrt_fail(WRT_ERR_STATE, __func__, "object was moved");
+    if (!take_turn(wasi)) {
+        return wrt_fail(WRT_ERR_STATE, __func__, "a call is under way on another thread");
+    }
     close_descriptors(wasi);
     *wasi = (wrt_wasi){0};
     return WRT_OK;
