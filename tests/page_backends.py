@@ -1,0 +1,91 @@
+"""The page allocators that every test of their common interface runs over.
+
+A new backend gets one line in BACKENDS, and with it the whole suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from wrt_platform._native import ffi, lib
+from wrt_platform.linux.memory import LinuxAllocatorBuilder
+from wrt_platform.page_allocator import PageAllocator, VerificationLevel
+from wrt_platform.static_memory import StaticAllocatorBuilder
+
+MAXIMUM = 8  # pages that each of them grants
+
+Build = Callable[[VerificationLevel, int], PageAllocator]
+
+
+def static(alignment: int = 0) -> Build:
+    def build(level: VerificationLevel, interval: int) -> PageAllocator:
+        builder = StaticAllocatorBuilder().with_maximum_pages(MAXIMUM).with_alignment(alignment)
+        return builder.with_verification_level(level).with_sampling_interval(interval).build()
+
+    return build
+
+
+def linux(configure: Callable[[LinuxAllocatorBuilder], Any] = lambda builder: None) -> Build:
+    def build(level: VerificationLevel, interval: int) -> PageAllocator:
+        builder = LinuxAllocatorBuilder().with_maximum_pages(MAXIMUM)
+        configure(builder)
+        return builder.with_verification_level(level).with_sampling_interval(interval).build()
+
+    return build
+
+
+BACKENDS: dict[str, Build] = {
+    "static": static(),
+    "static-64KiB-aligned": static(65536),
+    "linux": linux(),
+    "linux-guarded": linux(lambda builder: builder.with_guard_pages()),
+    "linux-populated": linux(lambda builder: builder.with_populate()),
+    "linux-locked": linux(lambda builder: builder.with_mlock()),
+    "linux-named": linux(lambda builder: builder.with_name("conformance")),
+    "linux-everything": linux(
+        lambda builder: (
+            builder.with_guard_pages()
+            .with_guard_bytes(1 << 20)
+            .with_populate()
+            .with_mlock()
+            .with_name("conformance")
+        )
+    ),
+}
+
+
+class Raw:
+    """The calls of page_allocator.h on one allocator, as C has them: statuses, no exceptions."""
+
+    def __init__(self, allocator: PageAllocator) -> None:
+        self.allocator = allocator  # keeps it alive
+        self.interface = ffi.addressof(allocator._interface)
+
+    def allocate(self, initial: int, maximum: int, pages: Any = None) -> Any:
+        pages = ffi.new("wrt_pages *") if pages is None else pages
+        status = lib.wrt_page_allocator_allocate(self.interface, initial, maximum, pages)
+        assert status == lib.WRT_OK, ffi.string(lib.wrt_error_last().reason)
+        return pages
+
+    def try_allocate(self, initial: int, maximum: int, pages: Any) -> int:
+        return lib.wrt_page_allocator_allocate(self.interface, initial, maximum, pages)
+
+    def grow(self, pages: Any, additional: int) -> int:
+        return lib.wrt_page_allocator_grow(self.interface, pages, additional)
+
+    def protect(self, pages: Any, offset: int, size: int, protection: int) -> int:
+        return lib.wrt_page_allocator_protect(self.interface, pages, offset, size, protection)
+
+    def deallocate(self, pages: Any) -> int:
+        return lib.wrt_page_allocator_deallocate(self.interface, pages)
+
+
+def memory(pages: Any) -> memoryview:
+    """The accessible bytes; only while the pages are out."""
+    return memoryview(ffi.buffer(pages.base, pages.page_count * lib.WRT_PAGE_SIZE))
+
+
+def snapshot(pages: Any) -> bytes:
+    """The handle, to be compared."""
+    return bytes(ffi.buffer(pages))
