@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
+import keyword
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,14 @@ def python_type(ffi: cffi.FFI, node: Any) -> str:
     return {"_Bool": "bool", "float": "float", "double": "float"}.get(kind.cname, "int")
 
 
+def python_name(parameter: Any) -> str:
+    name: str = parameter.name or ""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
 def stub_method(ffi: cffi.FFI, item: Any) -> str:
     parameters = item.type.args.params if item.type.args else []
-    kinds = [(parameter.name, python_type(ffi, parameter.type)) for parameter in parameters]
+    kinds = [(python_name(parameter), python_type(ffi, parameter.type)) for parameter in parameters]
     arguments = "".join(f", {name}: {kind}" for name, kind in kinds if kind != "None")
     slash = ", /" if arguments else ""
     result = python_type(ffi, item.type.type)
@@ -111,8 +117,10 @@ def enums(ffi: cffi.FFI, declarations: list[Any]) -> Iterator[tuple[str, dict[st
 
 def common_words(names: list[str]) -> str:
     """The words that all names begin with, "WRT_TRAP_" for instance; each keeps one of its own."""
-    prefix = os.path.commonprefix(names) if len(names) > 1 else names[0]
-    return prefix[: prefix.rfind("_") + 1]
+    columns = zip(*(name.split("_")[:-1] for name in names))
+    return "".join(
+        f"{column[0]}_" for column in takewhile(lambda words: len(set(words)) == 1, columns)
+    )
 
 
 def enum_classes(ffi: cffi.FFI, declarations: list[Any]) -> str:

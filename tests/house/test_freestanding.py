@@ -76,9 +76,9 @@ def test_all_of_it_links_without_any_library_but_the_compilers(
         "-ffreestanding",
         "-fno-tree-loop-distribute-patterns",
     ]
-    whole = ["-Wl,--whole-archive", archive, "-Wl,--no-whole-archive", "-lgcc"]
-    command = ["arm-none-eabi-gcc", *flags, "-nostdlib", "-Wl,-e,wrt_version", firmware, *whole]
-    run(*command, "-o", image)
+    whole = ["-Wl,--whole-archive", str(archive), "-Wl,--no-whole-archive", "-lgcc"]
+    entry = ["-nostdlib", "-Wl,-e,wrt_version"]
+    run("arm-none-eabi-gcc", *flags, *entry, firmware, *whole, "-o", image)
     assert "wrt_instance_call" in run("arm-none-eabi-nm", image)
 
 

@@ -62,8 +62,9 @@ def test_other_minor_version_is_not_taken(prefix: Path, tmp_path: Path) -> None:
     """While the version is 0.x, each minor version may change the objects' sizes."""
     project = "cmake_minimum_required(VERSION 3.21)\nproject(probe C)\n"
     (tmp_path / "CMakeLists.txt").write_text(project + "find_package(wrt_platform 0.9 CONFIG)\n")
-    command = ["cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}"]
-    assert "compatible with requested version" in run(*command)
+    build = tmp_path / "build"
+    answer = run("cmake", "-S", tmp_path, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+    assert "compatible with requested version" in answer
 
 
 def test_library_is_usable_from_cpp(prefix: Path, tmp_path: Path) -> None:
