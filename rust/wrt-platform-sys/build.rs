@@ -16,7 +16,8 @@ const USE_PKG_CONFIG: &str = "WRT_PLATFORM_SYS_USE_PKG_CONFIG";
 fn main() {
     println!("cargo::rerun-if-env-changed={USE_PKG_CONFIG}");
     println!("cargo::rerun-if-env-changed=DOCS_RS");
-    println!("cargo::rerun-if-changed=c");
+    println!("cargo::rerun-if-changed=c/include");
+    println!("cargo::rerun-if-changed=c/src");
     println!("cargo::rerun-if-changed=build");
     if let Err(reason) = prepare() {
         println!("cargo::error=wrt-platform-sys: {reason}");
