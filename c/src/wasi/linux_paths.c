@@ -27,7 +27,7 @@ typedef struct place {
 static int open_beneath(int folder, const char *path, uint64_t flags, uint64_t mode)
 {
     const struct open_how how = {
-        .flags = flags | O_CLOEXEC | O_NOCTTY,
+        .flags = flags | O_CLOEXEC,
         .mode = mode,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
     };
@@ -65,7 +65,7 @@ wasi_result wrt__wasi_port_probe_beneath(int32_t folder, int32_t *os_code_out)
 
 static uint64_t flags_of(const wasi_open_request *request)
 {
-    uint64_t flags = O_NONBLOCK; /* a pipe without a writer must not hold the thread */
+    uint64_t flags = O_NOCTTY | O_NONBLOCK; /* a pipe without a writer must not hold the thread */
 
     if (request->can_write) flags |= request->can_read ? O_RDWR : O_WRONLY;
     if (!request->follow) flags |= O_NOFOLLOW;
