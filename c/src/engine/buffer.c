@@ -60,8 +60,8 @@ static uint64_t bytes_for_code(const wrt__loader *loader)
 uint64_t wrt__buffer_bytes(const wrt__loader *loader)
 {
     const wrt__figures *figures = &loader->figures;
-    const uint64_t growing = WORD_BYTES + figures->long_entries * sizeof(wrt__long_branch) +
-                             figures->values_max;
+    const uint64_t growing =
+        WORD_BYTES + figures->long_entries * sizeof(wrt__long_branch) + figures->values_max;
 
     return round_up(larger(bytes_for_sorting(loader), bytes_for_code(loader) + growing));
 }
@@ -72,8 +72,8 @@ bool wrt__reserve(wrt__loader *loader, uint64_t bytes)
 
     if (needed > loader->buffer_size) {
         wrt__reader_fail(&loader->reader, WRT_ERR_NO_MEMORY,
-                         "buffer has {0} bytes, the module needs {1} at least",
-                         loader->buffer_size, needed);
+                         "buffer has {0} bytes, the module needs {1} at least", loader->buffer_size,
+                         needed);
         return false;
     }
     if (loader->needed_bytes < needed) loader->needed_bytes = (size_t)needed;

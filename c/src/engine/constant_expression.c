@@ -26,11 +26,20 @@ static uint8_t read_constant_instruction(wrt__loader *loader, uint32_t opcode, u
     uint32_t index;
 
     switch (opcode) {
-    case WRT__OP_I32_CONST: (void)wrt__read_leb(reader, 32, true); return WRT_I32;
-    case WRT__OP_I64_CONST: (void)wrt__read_leb(reader, 64, true); return WRT_I64;
-    case WRT__OP_F32_CONST: wrt__skip_bytes(reader, 4); return WRT_F32;
-    case WRT__OP_F64_CONST: wrt__skip_bytes(reader, 8); return WRT_F64;
-    case WRT__OP_REF_NULL: return wrt__read_reference_type(reader);
+    case WRT__OP_I32_CONST:
+        (void)wrt__read_leb(reader, 32, true);
+        return WRT_I32;
+    case WRT__OP_I64_CONST:
+        (void)wrt__read_leb(reader, 64, true);
+        return WRT_I64;
+    case WRT__OP_F32_CONST:
+        wrt__skip_bytes(reader, 4);
+        return WRT_F32;
+    case WRT__OP_F64_CONST:
+        wrt__skip_bytes(reader, 8);
+        return WRT_F64;
+    case WRT__OP_REF_NULL:
+        return wrt__read_reference_type(reader);
     case WRT__OP_REF_FUNC:
         index = wrt__read_u32(reader);
         wrt__declare_function(loader, index, offset);

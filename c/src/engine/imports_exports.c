@@ -34,10 +34,18 @@ static void read_import(wrt__loader *loader)
     const uint32_t start = reader->at;
     const uint8_t kind = wrt__read_byte(reader);
     switch (kind) {
-    case WRT_EXTERN_FUNCTION: import_function(loader); break;
-    case WRT_EXTERN_TABLE: wrt__add_table(loader); break;
-    case WRT_EXTERN_MEMORY: wrt__add_memory(loader); break;
-    case WRT_EXTERN_GLOBAL: import_global(loader); break;
+    case WRT_EXTERN_FUNCTION:
+        import_function(loader);
+        break;
+    case WRT_EXTERN_TABLE:
+        wrt__add_table(loader);
+        break;
+    case WRT_EXTERN_MEMORY:
+        wrt__add_memory(loader);
+        break;
+    case WRT_EXTERN_GLOBAL:
+        import_global(loader);
+        break;
     default:
         wrt__reader_fail(reader, WRT_ERR_MALFORMED, "malformed import kind {1} at byte {0}", start,
                          kind);
@@ -61,7 +69,9 @@ static void check_export(wrt__loader *loader, uint8_t kind, uint32_t index, uint
     const wrt_module_usage *usage = &loader->module.usage;
 
     switch (kind) {
-    case WRT_EXTERN_FUNCTION: wrt__declare_function(loader, index, offset); break;
+    case WRT_EXTERN_FUNCTION:
+        wrt__declare_function(loader, index, offset);
+        break;
     case WRT_EXTERN_TABLE:
         if (index >= usage->table_count) {
             wrt__invalid(loader, "unknown table {1} at byte {0}", offset, index);

@@ -21,11 +21,11 @@
 
 /* What one function asks for, in numbers; of all functions, the largest or the sum. */
 typedef struct wrt__figures {
-    uint64_t entries;      /* of the side table: sum */
-    uint64_t long_entries; /* those that a long branch may be needed for: sum */
-    uint32_t entries_max;  /* of one function */
-    uint32_t depth_max;    /* control frames of one function */
-    uint32_t values_max;   /* locals and operands of one function, an upper bound */
+    uint64_t entries;        /* of the side table: sum */
+    uint64_t long_entries;   /* those that a long branch may be needed for: sum */
+    uint32_t entries_max;    /* of one function */
+    uint32_t depth_max;      /* control frames of one function */
+    uint32_t values_max;     /* locals and operands of one function, an upper bound */
     uint32_t parameters_max; /* of one type */
     uint32_t results_max;
 } wrt__figures;
@@ -34,7 +34,7 @@ typedef struct wrt__loader {
     wrt__reader reader;
     wrt_module module; /* as it grows; the caller's is written at the very end */
     wrt__figures figures;
-    uint32_t seen[4];        /* parts so far, by wrt_extern_kind, imports first */
+    uint32_t seen[4];            /* parts so far, by wrt_extern_kind, imports first */
     uint32_t functions_declared; /* by the function section */
     uint32_t bodies;             /* in the code section */
     uint32_t data_announced;     /* by the data count section */
@@ -43,14 +43,14 @@ typedef struct wrt__loader {
     uint8_t nothing;  /* stands for a buffer of no bytes */
     uint8_t *buffer;
     size_t buffer_size;
-    size_t arrays_bytes;    /* of the arrays of parts, at the lower end of the buffer */
-    size_t scratch_bytes;   /* of what has a fixed size at the upper end */
-    size_t needed_bytes;    /* of the buffer, the most at one time so far */
-    uint32_t *declared;     /* a bit a function: ref.func may name it */
-    void *branches;         /* wrt__branch, figures.entries_max of them */
-    void *frames;           /* wrt__frame, figures.depth_max of them */
-    uint8_t *values_top;    /* the first value's type is just below */
-    uint32_t entry_count;   /* of the side table, so far */
+    size_t arrays_bytes;  /* of the arrays of parts, at the lower end of the buffer */
+    size_t scratch_bytes; /* of what has a fixed size at the upper end */
+    size_t needed_bytes;  /* of the buffer, the most at one time so far */
+    uint32_t *declared;   /* a bit a function: ref.func may name it */
+    void *branches;       /* wrt__branch, figures.entries_max of them */
+    void *frames;         /* wrt__frame, figures.depth_max of them */
+    uint8_t *values_top;  /* the first value's type is just below */
+    uint32_t entry_count; /* of the side table, so far */
     uint32_t long_branch_count;
 } wrt__loader;
 

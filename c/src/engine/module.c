@@ -14,7 +14,8 @@ static wrt_status read_config(const char *operation, const wrt_module_config *gi
     if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
     }
-    if (config->bytes == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "bytes is NULL");
+    if (config->bytes == NULL)
+        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "bytes is NULL");
     if (config->bytes_size > UINT32_MAX) {
         return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
                                "bytes_size is {0}, more than {1}", config->bytes_size, UINT32_MAX);

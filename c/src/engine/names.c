@@ -50,10 +50,18 @@ static void skip_description(wrt__reader *reader, uint8_t kind)
     uint32_t maximum;
 
     switch (kind) {
-    case WRT_EXTERN_FUNCTION: wrt__read_u32(reader); break;
-    case WRT_EXTERN_TABLE: (void)wrt__read_table_type(reader); break;
-    case WRT_EXTERN_MEMORY: wrt__read_memory_type(reader, &minimum, &maximum); break;
-    default: wrt__skip_bytes(reader, 2); break;
+    case WRT_EXTERN_FUNCTION:
+        wrt__read_u32(reader);
+        break;
+    case WRT_EXTERN_TABLE:
+        (void)wrt__read_table_type(reader);
+        break;
+    case WRT_EXTERN_MEMORY:
+        wrt__read_memory_type(reader, &minimum, &maximum);
+        break;
+    default:
+        wrt__skip_bytes(reader, 2);
+        break;
     }
 }
 

@@ -8,8 +8,8 @@
 
 typedef struct wrt__reader {
     const uint8_t *bytes;
-    uint32_t at;  /* offset of the next byte */
-    uint32_t end; /* offset of the first byte that may not be read */
+    uint32_t at;       /* offset of the next byte */
+    uint32_t end;      /* offset of the first byte that may not be read */
     wrt_status status; /* of the first failure */
     const char *reason;
     uint64_t detail[2];

@@ -7,7 +7,7 @@
 
 enum {
     BYTE_EMPTY_BLOCK = 0x40,
-    MEMARG_FLAG = 32, /* an alignment as large as this and more is not one */
+    MEMARG_FLAG = 32,               /* an alignment as large as this and more is not one */
     FUNCTION_BYTES_MAX = INT32_MAX, /* distances of long branches are signed */
     SHORT_DISTANCE_MAX = INT16_MAX,
     SHORT_ENTRIES_MAX = 2047
@@ -15,9 +15,9 @@ enum {
 
 typedef struct tally {
     uint64_t entries;
-    uint64_t branches;     /* entries of br, br_if and br_table: those may have to drop values */
+    uint64_t branches; /* entries of br, br_if and br_table: those may have to drop values */
     uint64_t instructions;
-    uint64_t pushes;       /* of instructions that push the same everywhere */
+    uint64_t pushes; /* of instructions that push the same everywhere */
     uint64_t ends;
     uint64_t elses;
     uint64_t conditional_branches;
@@ -65,7 +65,8 @@ static void skip_value_types(wrt__reader *reader)
 {
     const uint32_t count = wrt__read_count(reader);
 
-    for (uint32_t i = 0; i < count && !wrt__reader_failed(reader); i++) wrt__read_value_type(reader);
+    for (uint32_t i = 0; i < count && !wrt__reader_failed(reader); i++)
+        wrt__read_value_type(reader);
 }
 
 /* Alignment, as a power of two, and offset. */
@@ -110,36 +111,63 @@ static void skip_immediates(wrt__loader *loader, uint8_t immediate, tally *sums)
     wrt__reader *reader = &loader->reader;
 
     switch (immediate) {
-    case WRT__IMMEDIATE_NONE: break;
-    case WRT__IMMEDIATE_BLOCK_TYPE: skip_block_type(loader, sums); break;
-    case WRT__IMMEDIATE_LABELS: skip_labels(reader, sums); break;
-    case WRT__IMMEDIATE_TYPE_AND_TABLE: skip_call_indirect(loader); break;
-    case WRT__IMMEDIATE_TYPES: skip_value_types(reader); break;
-    case WRT__IMMEDIATE_REFERENCE_TYPE: wrt__read_reference_type(reader); break;
-    case WRT__IMMEDIATE_MEMORY: skip_zero(reader); break;
+    case WRT__IMMEDIATE_NONE:
+        break;
+    case WRT__IMMEDIATE_BLOCK_TYPE:
+        skip_block_type(loader, sums);
+        break;
+    case WRT__IMMEDIATE_LABELS:
+        skip_labels(reader, sums);
+        break;
+    case WRT__IMMEDIATE_TYPE_AND_TABLE:
+        skip_call_indirect(loader);
+        break;
+    case WRT__IMMEDIATE_TYPES:
+        skip_value_types(reader);
+        break;
+    case WRT__IMMEDIATE_REFERENCE_TYPE:
+        wrt__read_reference_type(reader);
+        break;
+    case WRT__IMMEDIATE_MEMORY:
+        skip_zero(reader);
+        break;
     case WRT__IMMEDIATE_MEMORY_AND_MEMORY:
         skip_zero(reader);
         skip_zero(reader);
         break;
-    case WRT__IMMEDIATE_DATA: skip_data_index(loader); break;
+    case WRT__IMMEDIATE_DATA:
+        skip_data_index(loader);
+        break;
     case WRT__IMMEDIATE_DATA_AND_MEMORY:
         skip_data_index(loader);
         skip_zero(reader);
         break;
-    case WRT__IMMEDIATE_I32: (void)wrt__read_leb(reader, 32, true); break;
-    case WRT__IMMEDIATE_I64: (void)wrt__read_leb(reader, 64, true); break;
-    case WRT__IMMEDIATE_F32: wrt__skip_bytes(reader, 4); break;
-    case WRT__IMMEDIATE_F64: wrt__skip_bytes(reader, 8); break;
+    case WRT__IMMEDIATE_I32:
+        (void)wrt__read_leb(reader, 32, true);
+        break;
+    case WRT__IMMEDIATE_I64:
+        (void)wrt__read_leb(reader, 64, true);
+        break;
+    case WRT__IMMEDIATE_F32:
+        wrt__skip_bytes(reader, 4);
+        break;
+    case WRT__IMMEDIATE_F64:
+        wrt__skip_bytes(reader, 8);
+        break;
     case WRT__IMMEDIATE_MEMARG_1:
     case WRT__IMMEDIATE_MEMARG_2:
     case WRT__IMMEDIATE_MEMARG_4:
-    case WRT__IMMEDIATE_MEMARG_8: skip_memarg(reader); break;
+    case WRT__IMMEDIATE_MEMARG_8:
+        skip_memarg(reader);
+        break;
     case WRT__IMMEDIATE_ELEMENT_AND_TABLE:
     case WRT__IMMEDIATE_TABLE_AND_TABLE:
         wrt__read_u32(reader);
         wrt__read_u32(reader);
         break;
-    default: wrt__read_u32(reader); break; /* one index */
+    default:
+        wrt__read_u32(reader);
+        break; /* one index */
     }
 }
 
@@ -168,10 +196,16 @@ static void count_special(uint32_t opcode, tally *sums)
         sums->branches++;
         sums->conditional_branches += opcode == WRT__OP_BR_IF;
         break;
-    case WRT__OP_RETURN: sums->entries++; break;
+    case WRT__OP_RETURN:
+        sums->entries++;
+        break;
     case WRT__OP_CALL:
-    case WRT__OP_CALL_INDIRECT: sums->calls++; break;
-    default: sums->pushes++; break; /* no other pushes more than one */
+    case WRT__OP_CALL_INDIRECT:
+        sums->calls++;
+        break;
+    default:
+        sums->pushes++;
+        break; /* no other pushes more than one */
     }
 }
 

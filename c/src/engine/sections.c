@@ -276,8 +276,8 @@ void wrt__read_start(wrt__loader *loader)
         wrt__invalid(loader, "unknown function {1} at byte {0}", start, function);
         return;
     }
-    const wrt_function_type type = wrt__function_type(
-        &loader->module, wrt__function_type_index(&loader->module, function));
+    const wrt_function_type type =
+        wrt__function_type(&loader->module, wrt__function_type_index(&loader->module, function));
     if (type.parameter_count != 0 || type.result_count != 0) {
         wrt__invalid(loader, "start function {1} at byte {0} has parameters or results", start,
                      function);
@@ -308,23 +308,41 @@ static void read_contents(wrt__loader *loader, uint8_t section)
     wrt_module *module = &loader->module;
 
     switch (section) {
-    case SECTION_CUSTOM: read_custom(loader); break;
-    case SECTION_TYPE: wrt__read_types(loader); break;
+    case SECTION_CUSTOM:
+        read_custom(loader);
+        break;
+    case SECTION_TYPE:
+        wrt__read_types(loader);
+        break;
     case SECTION_IMPORT:
         module->import_offset = loader->reader.at;
         wrt__read_imports(loader);
         break;
-    case SECTION_FUNCTION: wrt__read_functions(loader); break;
-    case SECTION_TABLE: wrt__read_tables(loader); break;
-    case SECTION_MEMORY: wrt__read_memories(loader); break;
-    case SECTION_GLOBAL: wrt__read_globals(loader); break;
+    case SECTION_FUNCTION:
+        wrt__read_functions(loader);
+        break;
+    case SECTION_TABLE:
+        wrt__read_tables(loader);
+        break;
+    case SECTION_MEMORY:
+        wrt__read_memories(loader);
+        break;
+    case SECTION_GLOBAL:
+        wrt__read_globals(loader);
+        break;
     case SECTION_EXPORT:
         module->export_offset = loader->reader.at;
         wrt__read_exports(loader);
         break;
-    case SECTION_START: wrt__read_start(loader); break;
-    case SECTION_ELEMENT: wrt__read_elements(loader); break;
-    case SECTION_DATA_COUNT: read_data_count(loader); break;
+    case SECTION_START:
+        wrt__read_start(loader);
+        break;
+    case SECTION_ELEMENT:
+        wrt__read_elements(loader);
+        break;
+    case SECTION_DATA_COUNT:
+        read_data_count(loader);
+        break;
     case SECTION_CODE:
         module->code_offset = loader->reader.at;
         module->usage.code_bytes = loader->reader.end - loader->reader.at;

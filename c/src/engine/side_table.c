@@ -91,8 +91,7 @@ static bool write_long_entry(wrt__loader *loader, uint16_t *entry, const wrt__lo
 void wrt__write_side_table(wrt__validator *validator)
 {
     wrt__loader *loader = validator->loader;
-    uint16_t *entry =
-        loader->module.side_table + (size_t)loader->entry_count * WRT__ENTRY_WORDS;
+    uint16_t *entry = loader->module.side_table + (size_t)loader->entry_count * WRT__ENTRY_WORDS;
 
     for (uint32_t i = 0; i < validator->branch_count; i++, entry += WRT__ENTRY_WORDS) {
         const wrt__long_branch *branch = &validator->branches[i].resolved;

@@ -5,10 +5,14 @@
 static uint8_t type_of_letter(char letter)
 {
     switch (letter) {
-    case 'i': return WRT_I32;
-    case 'I': return WRT_I64;
-    case 'f': return WRT_F32;
-    default: return WRT_F64;
+    case 'i':
+        return WRT_I32;
+    case 'I':
+        return WRT_I64;
+    case 'f':
+        return WRT_F32;
+    default:
+        return WRT_F64;
     }
 }
 
@@ -35,8 +39,10 @@ static void read_memarg(wrt__validator *validator, uint32_t alignment_max)
     wrt__read_u32(validator->reader);
     require_memory(validator);
     if (alignment > alignment_max) {
-        wrt__invalid_here(validator, "alignment must not be larger than natural at byte {0}: 2 to "
-                                     "the power of {1}", alignment);
+        wrt__invalid_here(validator,
+                          "alignment must not be larger than natural at byte {0}: 2 to "
+                          "the power of {1}",
+                          alignment);
     }
 }
 
@@ -86,14 +92,30 @@ static void read_immediates(wrt__validator *validator, uint8_t immediate)
     uint8_t type;
 
     switch (immediate) {
-    case WRT__IMMEDIATE_MEMARG_1: read_memarg(validator, 0); break;
-    case WRT__IMMEDIATE_MEMARG_2: read_memarg(validator, 1); break;
-    case WRT__IMMEDIATE_MEMARG_4: read_memarg(validator, 2); break;
-    case WRT__IMMEDIATE_MEMARG_8: read_memarg(validator, 3); break;
-    case WRT__IMMEDIATE_I32: (void)wrt__read_leb(reader, 32, true); break;
-    case WRT__IMMEDIATE_I64: (void)wrt__read_leb(reader, 64, true); break;
-    case WRT__IMMEDIATE_F32: wrt__skip_bytes(reader, 4); break;
-    case WRT__IMMEDIATE_F64: wrt__skip_bytes(reader, 8); break;
+    case WRT__IMMEDIATE_MEMARG_1:
+        read_memarg(validator, 0);
+        break;
+    case WRT__IMMEDIATE_MEMARG_2:
+        read_memarg(validator, 1);
+        break;
+    case WRT__IMMEDIATE_MEMARG_4:
+        read_memarg(validator, 2);
+        break;
+    case WRT__IMMEDIATE_MEMARG_8:
+        read_memarg(validator, 3);
+        break;
+    case WRT__IMMEDIATE_I32:
+        (void)wrt__read_leb(reader, 32, true);
+        break;
+    case WRT__IMMEDIATE_I64:
+        (void)wrt__read_leb(reader, 64, true);
+        break;
+    case WRT__IMMEDIATE_F32:
+        wrt__skip_bytes(reader, 4);
+        break;
+    case WRT__IMMEDIATE_F64:
+        wrt__skip_bytes(reader, 8);
+        break;
     case WRT__IMMEDIATE_MEMORY:
         wrt__skip_bytes(reader, 1);
         require_memory(validator);
@@ -102,13 +124,17 @@ static void read_immediates(wrt__validator *validator, uint8_t immediate)
         wrt__skip_bytes(reader, 2);
         require_memory(validator);
         break;
-    case WRT__IMMEDIATE_DATA: read_data_index(validator); break;
+    case WRT__IMMEDIATE_DATA:
+        read_data_index(validator);
+        break;
     case WRT__IMMEDIATE_DATA_AND_MEMORY:
         require_memory(validator);
         read_data_index(validator);
         wrt__skip_bytes(reader, 1);
         break;
-    case WRT__IMMEDIATE_ELEMENT: (void)read_element_index(validator); break;
+    case WRT__IMMEDIATE_ELEMENT:
+        (void)read_element_index(validator);
+        break;
     case WRT__IMMEDIATE_ELEMENT_AND_TABLE:
         type = read_element_index(validator);
         require_same_type(validator, type, read_table_index(validator));
@@ -117,8 +143,11 @@ static void read_immediates(wrt__validator *validator, uint8_t immediate)
         type = read_table_index(validator);
         require_same_type(validator, type, read_table_index(validator));
         break;
-    case WRT__IMMEDIATE_TABLE: (void)read_table_index(validator); break;
-    default: break;
+    case WRT__IMMEDIATE_TABLE:
+        (void)read_table_index(validator);
+        break;
+    default:
+        break;
     }
 }
 
@@ -139,8 +168,10 @@ static void validate_typed_select(wrt__validator *validator)
     const uint32_t count = wrt__read_count(validator->reader);
 
     if (count != 1) {
-        wrt__invalid_here(validator, "invalid result arity at byte {0}: select gives one value, "
-                                     "not {1}", count);
+        wrt__invalid_here(validator,
+                          "invalid result arity at byte {0}: select gives one value, "
+                          "not {1}",
+                          count);
         return;
     }
     const uint8_t type = wrt__read_value_type(validator->reader);
@@ -236,17 +267,33 @@ static void validate_table(wrt__validator *validator, uint32_t opcode)
 static void validate_special(wrt__validator *validator, uint32_t opcode)
 {
     switch (opcode) {
-    case WRT__OP_DROP: (void)wrt__pop(validator, WRT__UNKNOWN_TYPE); break;
-    case WRT__OP_SELECT: validate_select(validator); break;
-    case WRT__OP_SELECT_TYPED: validate_typed_select(validator); break;
+    case WRT__OP_DROP:
+        (void)wrt__pop(validator, WRT__UNKNOWN_TYPE);
+        break;
+    case WRT__OP_SELECT:
+        validate_select(validator);
+        break;
+    case WRT__OP_SELECT_TYPED:
+        validate_typed_select(validator);
+        break;
     case WRT__OP_LOCAL_GET:
     case WRT__OP_LOCAL_SET:
-    case WRT__OP_LOCAL_TEE: validate_local(validator, opcode); break;
+    case WRT__OP_LOCAL_TEE:
+        validate_local(validator, opcode);
+        break;
     case WRT__OP_GLOBAL_GET:
-    case WRT__OP_GLOBAL_SET: validate_global(validator, opcode); break;
-    case WRT__OP_REF_NULL: wrt__push(validator, wrt__read_reference_type(validator->reader)); break;
-    case WRT__OP_REF_IS_NULL: validate_is_null(validator); break;
-    case WRT__OP_REF_FUNC: validate_reference_to_function(validator); break;
+    case WRT__OP_GLOBAL_SET:
+        validate_global(validator, opcode);
+        break;
+    case WRT__OP_REF_NULL:
+        wrt__push(validator, wrt__read_reference_type(validator->reader));
+        break;
+    case WRT__OP_REF_IS_NULL:
+        validate_is_null(validator);
+        break;
+    case WRT__OP_REF_FUNC:
+        validate_reference_to_function(validator);
+        break;
     default:
         if (!wrt__validate_control(validator, opcode)) validate_table(validator, opcode);
         break;

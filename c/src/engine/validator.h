@@ -17,16 +17,16 @@ enum { WRT__UNKNOWN_TYPE = 0 }; /* of a value in code that is never reached */
 enum wrt__frame_kind { WRT__FRAME_BLOCK, WRT__FRAME_LOOP, WRT__FRAME_IF, WRT__FRAME_ELSE };
 
 typedef struct wrt__frame {
-    uint32_t height;      /* values below the block's own */
-    uint32_t parameters;  /* offset of their types in the module's bytes */
+    uint32_t height;     /* values below the block's own */
+    uint32_t parameters; /* offset of their types in the module's bytes */
     uint32_t results;
     uint16_t parameter_count;
     uint16_t result_count;
-    uint32_t position;    /* of a loop: where its branches land */
+    uint32_t position; /* of a loop: where its branches land */
     uint32_t instruction;
-    uint32_t entry;       /* the same; of an if: the branch for its condition being false */
-    uint32_t waiting;     /* the last branch to the end, counted from 1; 0: none */
-    uint8_t kind;         /* of wrt__frame_kind */
+    uint32_t entry;   /* the same; of an if: the branch for its condition being false */
+    uint32_t waiting; /* the last branch to the end, counted from 1; 0: none */
+    uint8_t kind;     /* of wrt__frame_kind */
     bool is_unreachable;
     uint16_t reserved;
 } wrt__frame;
@@ -54,16 +54,16 @@ typedef struct wrt__validator {
     wrt__reader *reader;
     wrt__code *code;
     uint8_t *values_top;
-    uint32_t height;       /* values, parameters and locals included */
+    uint32_t height; /* values, parameters and locals included */
     uint32_t height_limit;
     uint32_t height_peak;
     wrt__frame *frames;
-    wrt__frame *frame;     /* the innermost */
+    wrt__frame *frame; /* the innermost */
     uint32_t depth;
     wrt__branch *branches;
     uint32_t branch_count;
-    uint32_t position;     /* of the opcode at work */
-    uint32_t instruction;  /* its number */
+    uint32_t position;    /* of the opcode at work */
+    uint32_t instruction; /* its number */
 } wrt__validator;
 
 static inline uint8_t *wrt__value(const wrt__validator *validator, uint32_t index)

@@ -65,8 +65,10 @@ static void pop_results(wrt__validator *validator)
 
     wrt__pop_types(validator, frame->results, frame->result_count);
     if (validator->height != frame->height) {
-        wrt__invalid_here(validator, "type mismatch at byte {0}: values remain at the end of the "
-                                     "block", 0);
+        wrt__invalid_here(validator,
+                          "type mismatch at byte {0}: values remain at the end of the "
+                          "block",
+                          0);
     }
 }
 
@@ -157,8 +159,7 @@ static uint32_t label_types(const wrt__frame *frame, uint32_t *count_out)
 /* Notes a branch that keeps the top of the stack, which has been checked but is still there. */
 static void add_branch_to(wrt__validator *validator, wrt__frame *frame, uint32_t keep)
 {
-    const bool nothing_drops =
-        validator->frame->is_unreachable || frame == &validator->frames[0];
+    const bool nothing_drops = validator->frame->is_unreachable || frame == &validator->frames[0];
     const uint32_t drop = nothing_drops ? 0 : validator->height - keep - frame->height;
     const uint32_t branch = wrt__add_branch(validator, drop, keep);
 
@@ -212,8 +213,10 @@ static void branch_by_table(wrt__validator *validator)
         const uint32_t types = label_types(frame, &count);
         if (i == 0) first_count = count;
         if (count != first_count) {
-            wrt__invalid_here(validator, "type mismatch at byte {0}: label {1} takes another number"
-                                         " of values than those before", i);
+            wrt__invalid_here(validator,
+                              "type mismatch at byte {0}: label {1} takes another number"
+                              " of values than those before",
+                              i);
         }
         wrt__check_types(validator, types, count);
         if (wrt__reader_failed(reader)) return;
@@ -274,18 +277,43 @@ static void call_indirect(wrt__validator *validator)
 bool wrt__validate_control(wrt__validator *validator, uint32_t opcode)
 {
     switch (opcode) {
-    case WRT__OP_UNREACHABLE: wrt__set_unreachable(validator); return true;
-    case WRT__OP_BLOCK: enter_block(validator, WRT__FRAME_BLOCK); return true;
-    case WRT__OP_LOOP: enter_block(validator, WRT__FRAME_LOOP); return true;
-    case WRT__OP_IF: enter_block(validator, WRT__FRAME_IF); return true;
-    case WRT__OP_ELSE: enter_else(validator); return true;
-    case WRT__OP_END: leave_block(validator); return true;
-    case WRT__OP_BR: branch_always(validator); return true;
-    case WRT__OP_BR_IF: branch_if(validator); return true;
-    case WRT__OP_BR_TABLE: branch_by_table(validator); return true;
-    case WRT__OP_RETURN: return_from_function(validator); return true;
-    case WRT__OP_CALL: call(validator); return true;
-    case WRT__OP_CALL_INDIRECT: call_indirect(validator); return true;
-    default: return false;
+    case WRT__OP_UNREACHABLE:
+        wrt__set_unreachable(validator);
+        return true;
+    case WRT__OP_BLOCK:
+        enter_block(validator, WRT__FRAME_BLOCK);
+        return true;
+    case WRT__OP_LOOP:
+        enter_block(validator, WRT__FRAME_LOOP);
+        return true;
+    case WRT__OP_IF:
+        enter_block(validator, WRT__FRAME_IF);
+        return true;
+    case WRT__OP_ELSE:
+        enter_else(validator);
+        return true;
+    case WRT__OP_END:
+        leave_block(validator);
+        return true;
+    case WRT__OP_BR:
+        branch_always(validator);
+        return true;
+    case WRT__OP_BR_IF:
+        branch_if(validator);
+        return true;
+    case WRT__OP_BR_TABLE:
+        branch_by_table(validator);
+        return true;
+    case WRT__OP_RETURN:
+        return_from_function(validator);
+        return true;
+    case WRT__OP_CALL:
+        call(validator);
+        return true;
+    case WRT__OP_CALL_INDIRECT:
+        call_indirect(validator);
+        return true;
+    default:
+        return false;
     }
 }

@@ -11,15 +11,17 @@ static void mismatch(wrt__validator *validator)
     wrt__invalid_here(validator, "type mismatch at byte {0}", 0);
 }
 
-/* Either the function goes beyond what the engine takes, or the buffer is too small for its types. */
+/* Either the function goes beyond what the engine takes, or the buffer is too small for its types.
+ */
 static void refuse_push(wrt__validator *validator)
 {
     wrt__loader *loader = validator->loader;
 
     if (validator->height - validator->code->local_count >= WRT_MODULE_STACK_MAX) {
-        wrt__reader_fail(validator->reader, WRT_ERR_UNSUPPORTED,
-                         "operand stack at byte {0} is deeper than the {1} values this engine takes",
-                         validator->position, WRT_MODULE_STACK_MAX);
+        wrt__reader_fail(
+            validator->reader, WRT_ERR_UNSUPPORTED,
+            "operand stack at byte {0} is deeper than the {1} values this engine takes",
+            validator->position, WRT_MODULE_STACK_MAX);
         return;
     }
     (void)wrt__reserve(loader, (uint64_t)loader->buffer_size + 1);
