@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from common import ROOT, run
+
+FOLDERS = {"dev": "sanitized"}
+SETTINGS = {"dev": [f"-DPython_EXECUTABLE={sys.executable}"]}
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +27,11 @@ def preset_build() -> Callable[[str], Path]:
     """Builds a preset of CMakePresets.json, one process at a time, and returns its folder."""
 
     def build(preset: str) -> Path:
-        folder = ROOT / "build" / preset
+        folder = ROOT / "build" / FOLDERS.get(preset, preset)
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            run("cmake", "--preset", preset)
+            run("cmake", "--preset", preset, *SETTINGS.get(preset, []))
             run("cmake", "--build", "--preset", preset, "-j", str(os.cpu_count()))
         return folder
 
@@ -62,3 +66,9 @@ def support(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return library
 
     return build
+
+
+@pytest.fixture(scope="session")
+def sanitized_build(preset_build: Callable[[str], Path]) -> Path:
+    """Library and Python module with the address and undefined-behaviour sanitizers."""
+    return preset_build("dev")
