@@ -339,9 +339,7 @@ class World:
         config = new_config("wrt_linux_allocator_config")
         self._linux = ffi.new("wrt_linux_allocator *")
         must(lib.wrt_linux_allocator_init(self._linux, config))
-        interface = ffi.new("wrt_page_allocator *")
-        must(lib.wrt_linux_allocator_interface(self._linux, interface))
-        return interface[0]
+        return lib.wrt_linux_allocator_interface(self._linux)
 
     def _new_spectest(self) -> dict[str, Any]:
         """The module that every script may import from: global 666, table 10 20, memory 1 2."""
