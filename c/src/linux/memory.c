@@ -92,6 +92,7 @@ static size_t edge_of(const wrt_linux_allocator *allocator)
     return (size_t)(allocator->guard_bytes + allocator->canary_bytes);
 }
 
+/* Shared, since a private mapping of a file has each written page twice. */
 static void *map_named_file(const wrt_linux_allocator *allocator, size_t size)
 {
     const int descriptor = wrt__sys_memfd(allocator->name, size);
@@ -101,11 +102,6 @@ static void *map_named_file(const wrt_linux_allocator *allocator, size_t size)
     const int code = errno;
     close(descriptor);
     errno = code;
-    /* Else parent and child would write into the same memory. */
-    if (start != MAP_FAILED && wrt__sys_madvise(start, size, MADV_DONTFORK) != 0) {
-        (void)munmap(start, size);
-        return MAP_FAILED;
-    }
     return start;
 }
 

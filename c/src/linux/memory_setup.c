@@ -201,7 +201,7 @@ static wrt_enforcement report_name(const wrt_linux_allocator *allocator)
         return (wrt_enforcement){.state = WRT_ENFORCEMENT_PARTIAL,
                                  .reason = "this kernel names no anonymous memory "
                                            "(CONFIG_ANON_VMA_NAME): a file in memory has the name, "
-                                           "and forked children don't get it"};
+                                           "and forked children share it"};
     }
     return (wrt_enforcement){.state = WRT_ENFORCEMENT_ABSENT,
                              .reason = "this system names neither anonymous memory nor files in "

@@ -16,8 +16,8 @@
  * Any number of allocations may be out at a time.
  *
  * Heap: none.  Threads: one caller at a time per allocator.  ISR: no.
- * Fork: the allocator refuses every call in the child (STATE). The child has its own copy of
- * anonymous memory; memory named by a memfd is not mapped in the child.
+ * Fork: the allocator refuses every call in the child (STATE). The child has its own copy of the
+ * memory; but what a memfd names (see wrt_linux_name_source) parent and child share.
  */
 #ifndef WRT_PLATFORM_LINUX_MEMORY_H
 #define WRT_PLATFORM_LINUX_MEMORY_H
