@@ -7,6 +7,7 @@
 #include "wrt_platform/instance.h"
 #include "wrt_platform/linux/memory.h"
 #include "wrt_platform/wasi.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,7 +120,7 @@ static bool read_file(const char *path, program *into)
 {
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
-        perror(path);
+        fprintf(stderr, "run: %s: %s\n", path, strerror(errno));
         return false;
     }
     size_t room = 65536;
@@ -132,7 +133,7 @@ static bool read_file(const char *path, program *into)
         got = fread(into->bytes + into->bytes_size, 1, room - into->bytes_size, file);
     }
     bool whole = ferror(file) == 0;
-    if (!whole) perror(path);
+    if (!whole) fprintf(stderr, "run: %s: %s\n", path, strerror(errno));
     fclose(file);
     return whole;
 }
@@ -354,13 +355,10 @@ int main(int argument_count, char **arguments)
 {
     static program guest; // instances must not be moved
     options asked = parse_options(argument_count, arguments);
-    if (!read_file(asked.arguments[0], &guest)) {
-        free(guest.bytes);
-        return EXIT_REFUSED;
-    }
     uint64_t wall_start = now(CLOCK_MONOTONIC);
     uint64_t cpu_start = now(CLOCK_PROCESS_CPUTIME_ID);
-    wrt_status status = prepare(&guest, &asked);
+    wrt_status status = WRT_ERR_NOT_FOUND;
+    if (read_file(asked.arguments[0], &guest)) status = prepare(&guest, &asked);
     if (status == WRT_OK) status = run(&guest, &asked);
     print_failure(&guest, status);
     print_usage(&guest, status, now(CLOCK_MONOTONIC) - wall_start,
