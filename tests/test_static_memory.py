@@ -209,14 +209,27 @@ def test_null_reserved_bytes_and_moves_are_refused() -> None:
     config.reserved[3] = 0
     assert lib.wrt_static_allocator_query(allocator, report) == lib.WRT_ERR_STATE
     check(lib.wrt_static_allocator_init(allocator, config))
-    moved = ffi.new("wrt_static_allocator *", allocator[0])
-    interface = ffi.new("wrt_page_allocator *", lib.wrt_static_allocator_interface(moved))
+    check(lib.wrt_static_allocator_deinit(allocator))
+    check(lib.wrt_static_allocator_deinit(allocator))
+
+
+@pytest.mark.row("EM-1")
+def test_allocator_may_be_moved_only_while_nothing_is_out() -> None:
+    buffer = ffi.new("uint8_t[]", 2 * PAGE_SIZE)
+    first, report = ffi.new("wrt_static_allocator *"), ffi.new("wrt_static_allocator_report *")
+    check(lib.wrt_static_allocator_init(first, raw_config(buffer=buffer, buffer_size=len(buffer))))
+    second = ffi.new("wrt_static_allocator *", first[0])
+    interface = ffi.new("wrt_page_allocator *", lib.wrt_static_allocator_interface(second))
     pages = ffi.new("wrt_pages *")
-    assert lib.wrt_page_allocator_allocate(interface, 1, 1, pages) == lib.WRT_ERR_STATE
-    assert lib.wrt_static_allocator_query(moved, report) == lib.WRT_ERR_STATE
-    assert lib.wrt_static_allocator_deinit(moved) == lib.WRT_ERR_STATE
-    check(lib.wrt_static_allocator_deinit(allocator))
-    check(lib.wrt_static_allocator_deinit(allocator))
+    check(lib.wrt_page_allocator_allocate(interface, 1, 1, pages))
+    third = ffi.new("wrt_static_allocator *", second[0])
+    moved = ffi.new("wrt_page_allocator *", lib.wrt_static_allocator_interface(third))
+    assert lib.wrt_page_allocator_grow(moved, pages, 0) == lib.WRT_ERR_STATE
+    assert lib.wrt_page_allocator_allocate(moved, 1, 1, ffi.new("wrt_pages *")) == lib.WRT_ERR_STATE
+    assert lib.wrt_static_allocator_query(third, report) == lib.WRT_ERR_STATE
+    assert lib.wrt_static_allocator_deinit(third) == lib.WRT_ERR_STATE
+    check(lib.wrt_page_allocator_deallocate(interface, pages))
+    check(lib.wrt_static_allocator_deinit(second))
 
 
 @pytest.mark.row("EM-1")

@@ -407,14 +407,26 @@ def test_null_reserved_bytes_and_moves_are_refused() -> None:
     assert lib.wrt_linux_allocator_init(allocator, config) == lib.WRT_ERR_UNSUPPORTED
     assert lib.wrt_linux_allocator_query(allocator, report) == lib.WRT_ERR_STATE
     check(lib.wrt_linux_allocator_init(allocator, raw_config()))
-    moved = ffi.new("wrt_linux_allocator *", allocator[0])
-    interface = ffi.new("wrt_page_allocator *", lib.wrt_linux_allocator_interface(moved))
-    pages = ffi.new("wrt_pages *")
-    assert lib.wrt_page_allocator_allocate(interface, 1, 1, pages) == lib.WRT_ERR_STATE
-    assert lib.wrt_linux_allocator_deinit(moved) == lib.WRT_ERR_STATE
     check(lib.wrt_linux_allocator_deinit(allocator))
     check(lib.wrt_linux_allocator_deinit(allocator))
     assert bytes(ffi.buffer(allocator)) == bytes(ffi.sizeof("wrt_linux_allocator"))
+
+
+def test_allocator_may_be_moved_only_while_nothing_is_out() -> None:
+    first, report = ffi.new("wrt_linux_allocator *"), ffi.new("wrt_linux_allocator_report *")
+    check(lib.wrt_linux_allocator_init(first, raw_config()))
+    second = ffi.new("wrt_linux_allocator *", first[0])
+    interface = ffi.new("wrt_page_allocator *", lib.wrt_linux_allocator_interface(second))
+    pages = ffi.new("wrt_pages *")
+    check(lib.wrt_page_allocator_allocate(interface, 1, 1, pages))
+    third = ffi.new("wrt_linux_allocator *", second[0])
+    moved = ffi.new("wrt_page_allocator *", lib.wrt_linux_allocator_interface(third))
+    assert lib.wrt_page_allocator_grow(moved, pages, 0) == lib.WRT_ERR_STATE
+    assert lib.wrt_page_allocator_allocate(moved, 1, 1, ffi.new("wrt_pages *")) == lib.WRT_ERR_STATE
+    assert lib.wrt_linux_allocator_query(third, report) == lib.WRT_ERR_STATE
+    assert lib.wrt_linux_allocator_deinit(third) == lib.WRT_ERR_STATE
+    check(lib.wrt_page_allocator_deallocate(interface, pages))
+    check(lib.wrt_linux_allocator_deinit(second))
 
 
 def test_many_allocations_are_apart() -> None:

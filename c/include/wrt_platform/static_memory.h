@@ -66,7 +66,8 @@ typedef struct wrt_static_allocator_report {
     wrt_enforcement canaries;
 } wrt_static_allocator_report;
 
-/** Caller-provided storage. Fields are private. It must not be moved (STATE). */
+/** Caller-provided storage. Fields are private. It may be moved while no allocation is out (else
+ * STATE); then its interface is to be asked for again. */
 struct wrt_static_allocator {
     wrt_static_allocator *self;
     uint8_t *base;      /* of every allocation */
@@ -105,13 +106,13 @@ WRT_API WRT_NODISCARD wrt_page_allocator
 wrt_static_allocator_interface(wrt_static_allocator *allocator);
 
 /** Reports what is out and what protects it. Cost: constant.
- * Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, or moved).
+ * Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, or moved while an allocation is out).
  */
 WRT_API WRT_NODISCARD wrt_status wrt_static_allocator_query(
     const wrt_static_allocator *allocator, wrt_static_allocator_report *report_out);
 
 /** Returns the buffer to the caller. A zeroed allocator is accepted, so twice is harmless.
- * Errors: STATE (an allocation is out, or the allocator was moved).
+ * Errors: STATE (an allocation is out).
  */
 WRT_API WRT_NODISCARD wrt_status wrt_static_allocator_deinit(wrt_static_allocator *allocator);
 

@@ -141,8 +141,13 @@ static wrt_status check_self(const char *operation, const wrt_static_allocator *
     if (allocator == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "allocator is NULL");
     }
-    if (allocator->self == allocator) return WRT_OK;
-    return wrt_fail(WRT_ERR_STATE, operation, "allocator is not initialised, or was moved");
+    if (allocator->self == NULL) {
+        return wrt_fail(WRT_ERR_STATE, operation, "allocator is not initialised");
+    }
+    if (allocator->self != allocator && allocator->is_out != 0) {
+        return wrt_fail(WRT_ERR_STATE, operation, "allocator was moved while an allocation is out");
+    }
+    return WRT_OK;
 }
 
 static uint8_t *end_of_pages(const wrt_static_allocator *allocator)
@@ -214,6 +219,7 @@ static wrt_status allocate(void *context, uint32_t initial_pages, uint32_t maxim
                              .owner = allocator,
                              .reservation = allocator->base - canary,
                              .reserved_size = (size_t)maximum_pages * WRT_PAGE_SIZE + 2 * canary};
+    allocator->self = allocator;
     allocator->is_out = 1;
     set_page_count(allocator, pages_out, initial_pages);
     return WRT_OK;

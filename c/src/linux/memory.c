@@ -235,6 +235,7 @@ static wrt_status allocate(void *context, uint32_t initial_pages, uint32_t maxim
     }
     pages.page_count = initial_pages;
     wrt__pages_seal(&pages);
+    allocator->self = allocator;
     allocator->allocation_count++;
     allocator->reserved_bytes += pages.reserved_size;
     count_pages(allocator, initial_pages);

@@ -129,8 +129,13 @@ wrt_status wrt__linux_allocator_check(const char *operation, const wrt_linux_all
     if (allocator == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "allocator is NULL");
     }
-    if (allocator->self != allocator) {
-        return wrt_fail(WRT_ERR_STATE, operation, "allocator is not initialised, or was moved");
+    if (allocator->self == NULL) {
+        return wrt_fail(WRT_ERR_STATE, operation, "allocator is not initialised");
+    }
+    if (allocator->self != allocator && allocator->allocation_count != 0) {
+        return wrt_fail_detail(WRT_ERR_STATE, operation,
+                               "allocator was moved while {0} allocations are out",
+                               allocator->allocation_count, 0);
     }
     if (allocator->fork_generation != wrt__fork_generation()) {
         return wrt_fail(WRT_ERR_STATE, operation,

@@ -72,7 +72,8 @@ typedef struct wrt_linux_allocator_report {
     wrt_enforcement name;
 } wrt_linux_allocator_report;
 
-/** Caller-provided storage. Fields are private. It must not be moved (STATE). */
+/** Caller-provided storage. Fields are private. It may be moved while no allocation is out (else
+ * STATE); then its interface is to be asked for again. */
 struct wrt_linux_allocator {
     wrt_linux_allocator *self;
     wrt_verifier verifier;
@@ -112,13 +113,14 @@ WRT_API WRT_NODISCARD wrt_page_allocator
 wrt_linux_allocator_interface(wrt_linux_allocator *allocator);
 
 /** Reports what is out and what protects it. Cost: constant, no system call.
- * Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, moved, or after fork).
+ * Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, moved while an
+ * allocation is out, or after fork).
  */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_allocator_query(const wrt_linux_allocator *allocator,
                                                            wrt_linux_allocator_report *report_out);
 
 /** Ends the allocator. A zeroed one is accepted, so twice is harmless.
- * Errors: STATE (an allocation is out, the allocator was moved, or after fork).
+ * Errors: STATE (an allocation is out, or after fork).
  */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_allocator_deinit(wrt_linux_allocator *allocator);
 
