@@ -1,0 +1,3 @@
+//! What Linux alone offers.
+
+pub mod memory;
