@@ -46,7 +46,9 @@ class Case(NamedTuple):
 
     @property
     def module(self) -> str:
-        return str(PROGRAMS / f"{self.program}.wasm")
+        """In its own folder, where the runners start: so the guest's name for itself is the same
+        in all languages, and so is the fuel."""
+        return f"{self.program}.wasm"
 
 
 class Run(NamedTuple):
@@ -157,13 +159,13 @@ def options(case: Case, spells: str) -> list[str]:
             f"{limits.pages * PAGE_KIB}KiB",
         ]
     if case.directory is not None:
-        words += ["--dir", f"{PROGRAMS / case.directory}::{case.directory}"]
+        words += ["--dir", f"{case.directory}::{case.directory}"]
     return words
 
 
 def run(runner: Runner, case: Case) -> Run:
     command = [*runner.command, *options(case, runner.spells), case.module, *case.arguments]
-    answer = subprocess.run(command, capture_output=True, text=True)
+    answer = subprocess.run(command, cwd=PROGRAMS, capture_output=True, text=True)
     *complaint, report = answer.stderr.strip().split("\n") or [""]
     try:
         used: dict[str, Any] = json.loads(report)
