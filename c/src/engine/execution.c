@@ -9,6 +9,7 @@
 #include "../core/fail.h"
 #include "../core/port.h"
 #include "execution.h"
+#include "skip.h"
 
 enum { SLICE = 1 << 20 }; /* instructions between two looks at the clock */
 
@@ -361,7 +362,7 @@ static wrt_status push_caller(wrt__execution *x, const char *operation, wrt__fra
         return wrt_fail(WRT_ERR_TRAP, operation, wrt_trap_text(WRT_TRAP_STACK_EXHAUSTED));
     }
     *caller_out = wrt__record_of_caller(x, x->pc);
-    *--x->frame = *caller_out;
+    *--x->frame = wrt__record_of_caller(x, wrt__skip_instruction(x->pc)); /* the call has run */
     x->code = NULL;
     return WRT_OK;
 }

@@ -180,7 +180,7 @@ typedef double cell_f64;
         x->account += (int16_t)entry[1]; \
         x->entry = entry + WRT__ENTRY_WORDS * ((int16_t)entry[2] >> 4); \
         pc += distance; \
-        if (distance < 0) CHECKPOINT_IF_DUE; \
+        if (distance <= 0) CHECKPOINT_IF_DUE; /* 0: a loop of nothing but the branch */ \
         DISPATCH; \
     } while (0)
 
