@@ -44,7 +44,15 @@ def measure() -> dict[str, tuple[float, float]]:
     sources += [*sorted(ROOT.glob("c/src/core/*.c")), *sorted(ROOT.glob("c/src/linux/*.c"))]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "page_allocators"
-        command = ["cc", "-std=gnu11", "-O2", f"-I{ROOT}/c/include", "-o", program, *sources]
+        command: list[str | Path] = [
+            "cc",
+            "-std=gnu11",
+            "-O2",
+            f"-I{ROOT}/c/include",
+            "-o",
+            program,
+            *sources,
+        ]
         subprocess.run(command, check=True)
         done = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=True)
     times = {}

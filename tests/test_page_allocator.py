@@ -256,13 +256,15 @@ def test_sampling_looks_at_exactly_each_kth_call(backend: str, interval: int) ->
     raw = Raw(BACKENDS[backend](SAMPLING, interval))
     pages = raw.allocate(1, 2)
     flip(pages, "seal")
-    calls = [
-        lambda: raw.grow(pages, 0),
-        lambda: raw.deallocate(pages) if number % interval == 0 else raw.grow(pages, 0),
-    ]
     for number in range(1, 4 * interval + 1):
-        expected = lib.WRT_ERR_STATE if number % interval == 0 else lib.WRT_OK
-        assert calls[number % 2]() == expected, number
+        is_checked = number % interval == 0
+        if is_checked and number % 2 == 0:  # calls of all kinds count
+            status = raw.deallocate(pages)
+        elif number % 3 == 0:
+            status = raw.protect(pages, 0, 0, Protection.READ)
+        else:
+            status = raw.grow(pages, 0)
+        assert (status == lib.WRT_ERR_STATE) == is_checked, number
 
 
 @pytest.mark.row("PA-2")

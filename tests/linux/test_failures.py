@@ -82,7 +82,7 @@ class Allocator:
         return bytes(ffi.buffer(self.raw)), bytes(ffi.buffer(self.pages))
 
 
-CONFIGS = {
+CONFIGS: dict[str, dict[str, Any]] = {
     "guarded": {"guard_pages": True, "populate": True, "mlock": True},
     "canaries": {"verification_level": lib.WRT_VERIFICATION_FULL, "populate": True, "mlock": True},
 }
