@@ -174,14 +174,14 @@ def program_rows(ours: Engine, peers: Sequence[Engine]) -> Iterator[dict[str, An
         taken = {name: max(best[name] - floor[name], 0.001) for name in best}
         for peer in peers:
             goal = TIME_GOAL if peer is peers[0] else None
-            made = row(
-                f"{program.name}: user time, s", taken[ours.name], taken[peer.name], peer.name, goal
-            )
+            name = f"{program.name} beside {peer.name.split()[0]}: user time, s"
+            made = row(name, taken[ours.name], taken[peer.name], peer.name, goal)
             ratios[peer.name].append(made["ratio"])
             yield made
     for peer in peers:
         mean = math.exp(sum(map(math.log, ratios[peer.name])) / len(ratios[peer.name]))
-        yield row("geometric mean of the programs' times", mean, 1.0, peer.name)
+        name = f"geometric mean of the programs beside {peer.name.split()[0]}"
+        yield row(name, mean, 1.0, peer.name)
 
 
 def start_row(ours: Engine, peer: Engine) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def memory_rows() -> Iterator[dict[str, Any]]:
     for path in [PROGRAMS / "squeeze.wasm", sqlite_module()]:
         name = "SQLite" if path.stem.startswith("sqlite") else path.stem
         used, code = buffer_bytes(path.read_bytes())
-        made = row(f"{name}: RAM beyond the module, bytes per byte of code", used / code)
+        made = row(f"{name}: RAM beyond the module per byte of code", used / code)
         made.update(ratio=used / code, goal=MEMORY_GOAL)
         yield made
 

@@ -21,7 +21,7 @@ from crates import ROOT, FetchError
 BENCH = ROOT / "bench"
 RESULT = ROOT / "build/bench.json"
 KEYS = ("name", "ours", "peer", "peer_name", "ratio", "goal")
-LAYOUT = "{:<46} {:>12} {:>12} {:>7} {:>6}  {}"
+LAYOUT = "{:<48} {:>12} {:>12} {:>7} {:>6}  {}"
 
 
 def measuring_modules(wanted: Iterable[str]) -> Iterator[Any]:
