@@ -6,9 +6,12 @@ it crosses to another process whole.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wrt_platform._native import ffi, lib
+
+if TYPE_CHECKING:
+    from wrt_platform.guest import Frame
 
 __all__ = [
     "BusyError",
@@ -130,10 +133,12 @@ class LinkError(WrtError, ImportError):
 
 
 class TrapError(WrtError, RuntimeError):
-    """The guest trapped."""
+    """The guest trapped; str() says why and where, a line for each frame."""
 
     status = lib.WRT_ERR_TRAP
     code: int = 0  # one of wrt_trap_code
+    reason: str = ""  # the specification's words for the code
+    frames: tuple[Frame, ...] = ()  # where it stood, innermost first
     function: int | str | None = None  # its name, its index if it has none, None if nothing ran
     offset: int | None = None  # of the instruction, in bytes from the start of the module
 

@@ -1,0 +1,139 @@
+"""Runs WebAssembly modules inside limits that are enforced: memory, fuel, time.
+
+    import wrt_platform
+
+    result = wrt_platform.run("program.wasm", ["--help"], limits=wrt_platform.Limits(timeout=5))
+    wrt_platform.run("library.wasm", "add", 2, 3)
+
+Names are imported when they are first used, so that the command line starts quickly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wrt_platform.enforcement import Enforcement as Enforcement
+    from wrt_platform.enforcement import EnforcementState as EnforcementState
+    from wrt_platform.errors import BusyError as BusyError
+    from wrt_platform.errors import ExitError as ExitError
+    from wrt_platform.errors import HostError as HostError
+    from wrt_platform.errors import InterruptedCallError as InterruptedCallError
+    from wrt_platform.errors import InvalidArgumentError as InvalidArgumentError
+    from wrt_platform.errors import InvalidModuleError as InvalidModuleError
+    from wrt_platform.errors import LimitError as LimitError
+    from wrt_platform.errors import LinkError as LinkError
+    from wrt_platform.errors import MalformedError as MalformedError
+    from wrt_platform.errors import NotFoundError as NotFoundError
+    from wrt_platform.errors import OutOfFuelError as OutOfFuelError
+    from wrt_platform.errors import OutOfMemoryError as OutOfMemoryError
+    from wrt_platform.errors import PendingError as PendingError
+    from wrt_platform.errors import PermissionDeniedError as PermissionDeniedError
+    from wrt_platform.errors import StateError as StateError
+    from wrt_platform.errors import SystemCallError as SystemCallError
+    from wrt_platform.errors import TimedOutError as TimedOutError
+    from wrt_platform.errors import TrapError as TrapError
+    from wrt_platform.errors import UnsupportedError as UnsupportedError
+    from wrt_platform.errors import WrtError as WrtError
+    from wrt_platform.function import Function as Function
+    from wrt_platform.guest import Frame as Frame
+    from wrt_platform.host_function import PENDING as PENDING
+    from wrt_platform.host_function import HostFunction as HostFunction
+    from wrt_platform.host_function import HostFunctionBuilder as HostFunctionBuilder
+    from wrt_platform.instance import Instance as Instance
+    from wrt_platform.instance import InstanceBuilder as InstanceBuilder
+    from wrt_platform.instance import InstanceUsage as InstanceUsage
+    from wrt_platform.instance import step_wasm_execution as step_wasm_execution
+    from wrt_platform.layout import Layout as Layout
+    from wrt_platform.limits import Limits as Limits
+    from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
+    from wrt_platform.linux.memory import LinuxAllocatorBuilder as LinuxAllocatorBuilder
+    from wrt_platform.memory import Memory as Memory
+    from wrt_platform.memory import MemoryBuilder as MemoryBuilder
+    from wrt_platform.module import Module as Module
+    from wrt_platform.module import ModuleBuilder as ModuleBuilder
+    from wrt_platform.module import WasmModule as WasmModule
+    from wrt_platform.page_allocator import PAGE_SIZE as PAGE_SIZE
+    from wrt_platform.page_allocator import PageAllocator as PageAllocator
+    from wrt_platform.page_allocator import Protection as Protection
+    from wrt_platform.page_allocator import VerificationLevel as VerificationLevel
+    from wrt_platform.pool import PoolAllocator as PoolAllocator
+    from wrt_platform.pool import PoolAllocatorBuilder as PoolAllocatorBuilder
+    from wrt_platform.running import Protected as Protected
+    from wrt_platform.running import Result as Result
+    from wrt_platform.running import run as run
+    from wrt_platform.static_memory import StaticAllocator as StaticAllocator
+    from wrt_platform.static_memory import StaticAllocatorBuilder as StaticAllocatorBuilder
+    from wrt_platform.table import Global as Global
+    from wrt_platform.table import Table as Table
+    from wrt_platform.table import TableBuilder as TableBuilder
+    from wrt_platform.values import ExternKind as ExternKind
+    from wrt_platform.values import FunctionType as FunctionType
+    from wrt_platform.values import GlobalType as GlobalType
+    from wrt_platform.values import MemoryType as MemoryType
+    from wrt_platform.values import TableType as TableType
+    from wrt_platform.values import ValueType as ValueType
+    from wrt_platform.values import externref as externref
+    from wrt_platform.values import f32 as f32
+    from wrt_platform.values import f64 as f64
+    from wrt_platform.values import funcref as funcref
+    from wrt_platform.values import i32 as i32
+    from wrt_platform.values import i64 as i64
+    from wrt_platform.wasi import Wasi as Wasi
+    from wrt_platform.wasi import WasiBuilder as WasiBuilder
+    from wrt_platform.wasi import WasiConfig as WasiConfig
+
+    __version__: str
+
+# Where each name lives. The lines above tell type checkers the same; a test compares the two.
+_HOMES = {
+    "enforcement": "Enforcement EnforcementState",
+    "errors": (
+        "BusyError ExitError HostError InterruptedCallError InvalidArgumentError "
+        "InvalidModuleError LimitError LinkError MalformedError NotFoundError OutOfFuelError "
+        "OutOfMemoryError PendingError PermissionDeniedError StateError SystemCallError "
+        "TimedOutError TrapError UnsupportedError WrtError"
+    ),
+    "function": "Function",
+    "guest": "Frame",
+    "host_function": "PENDING HostFunction HostFunctionBuilder",
+    "instance": "Instance InstanceBuilder InstanceUsage step_wasm_execution",
+    "layout": "Layout",
+    "limits": "Limits",
+    "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
+    "memory": "Memory MemoryBuilder",
+    "module": "Module ModuleBuilder WasmModule",
+    "page_allocator": "PAGE_SIZE PageAllocator Protection VerificationLevel",
+    "pool": "PoolAllocator PoolAllocatorBuilder",
+    "running": "Protected Result run",
+    "static_memory": "StaticAllocator StaticAllocatorBuilder",
+    "table": "Global Table TableBuilder",
+    "values": (
+        "ExternKind FunctionType GlobalType MemoryType TableType ValueType externref f32 f64 "
+        "funcref i32 i64"
+    ),
+    "wasi": "Wasi WasiBuilder WasiConfig",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)
+
+
+if not TYPE_CHECKING:  # type checkers are to refuse names that are not there
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from wrt_platform._native import ffi, lib
+
+            return ffi.string(lib.wrt_version()).decode()
+        if name not in _HOME:
+            raise AttributeError(f"module 'wrt_platform' has no attribute {name!r}")
+        import importlib
+
+        home = importlib.import_module(f"wrt_platform.{_HOME[name]}")
+        value = globals()[name] = getattr(home, name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
