@@ -60,9 +60,11 @@ static uint64_t bytes_for_code(const wrt__loader *loader)
 uint64_t wrt__buffer_bytes(const wrt__loader *loader)
 {
     const wrt__figures *figures = &loader->figures;
-    const uint64_t growing =
-        WORD_BYTES + figures->long_entries * sizeof(wrt__long_branch) + figures->values_max;
+    uint64_t growing = figures->values_max;
 
+    if (figures->long_entries != 0) {
+        growing += WORD_BYTES + figures->long_entries * sizeof(wrt__long_branch);
+    }
     return round_up(larger(bytes_for_sorting(loader), bytes_for_code(loader) + growing));
 }
 
