@@ -25,7 +25,7 @@ def find_tool(name: str) -> str:
     for place in places:
         if os.access(place / name, os.X_OK) and (place / name).is_file():
             return str(place / name)
-    raise FetchError(f"{name} is not installed; `make setup` installs it where cargo is there")
+    raise FetchError(f"{name} is not installed, and `make setup` could not install it either")
 
 
 def fetch_crate(name: str, version: str) -> Path:

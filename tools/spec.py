@@ -90,8 +90,12 @@ def main() -> int:
     parser.add_argument("--sealed", action="store_true", help="modules in read-only memory")
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help="a script's name: br_table")
     arguments = parser.parse_args()
+    suites = arguments.suite or list(spec_suite.SUITES)
     try:
-        results = [run_suite(suite, arguments) for suite in arguments.suite or spec_suite.SUITES]
+        there = {script.stem for suite in suites for script in spec_suite.scripts(suite)}
+        for name in set(arguments.scripts) - there:
+            parser.error(f"there is no script {name}")
+        results = [run_suite(suite, arguments) for suite in suites]
     except FetchError as error:
         print(f"spec: {error}", file=sys.stderr)
         return 2
