@@ -8,6 +8,7 @@ STAMPS := build/stamps
 
 export PATH := $(CURDIR)/build/tools/bin:$(CURDIR)/$(VENV)/bin:$(PATH):$(HOME)/.cargo/bin
 export CARGO_TARGET_DIR := $(CURDIR)/build/cargo
+export CMAKE_BUILD_PARALLEL_LEVEL := $(shell nproc)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 WHEEL_SOURCES := $(shell find c cmake python -name __pycache__ -prune -o -type f -print) \
