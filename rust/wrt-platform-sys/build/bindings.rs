@@ -6,9 +6,26 @@ use std::{
 };
 
 const INCLUDE: &str = "c/include";
+const WRITE: &str = "WRT_PLATFORM_SYS_WRITE_BINDINGS";
 
-/// Writes OUT_DIR/bindings.rs.
+/// Writes OUT_DIR/bindings.rs, and src/bindings.rs if WRT_PLATFORM_SYS_WRITE_BINDINGS=1 asks
+/// for it: that is how the checked-in file is made.
 pub fn generate() -> Result<(), String> {
+    println!("cargo::rerun-if-env-changed={WRITE}");
+    let text = bindings()?;
+    let folder = env::var_os("OUT_DIR").expect("cargo sets it");
+    write(&PathBuf::from(folder).join("bindings.rs"), &text)?;
+    if env::var(WRITE).is_ok_and(|value| value == "1") {
+        write(Path::new("src/bindings.rs"), &text)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+fn bindings() -> Result<String, String> {
     let mut headers = Vec::new();
     collect_headers(Path::new(INCLUDE), &mut headers)?;
     headers.sort();
@@ -26,8 +43,7 @@ pub fn generate() -> Result<(), String> {
         builder = builder.no_copy(name);
     }
     let bindings = builder.generate().map_err(|error| format!("bindgen: {error}"))?;
-    let output = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("bindings.rs");
-    bindings.write_to_file(&output).map_err(|error| format!("{}: {error}", output.display()))
+    Ok(bindings.to_string())
 }
 
 fn collect_headers(folder: &Path, headers: &mut Vec<PathBuf>) -> Result<(), String> {

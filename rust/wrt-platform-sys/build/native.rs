@@ -81,9 +81,6 @@ fn sources() -> Result<Vec<PathBuf>, String> {
 /// The sources that the folder's CMakeLists.txt names: one list for both builds.
 fn listed(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let list = folder.join("CMakeLists.txt");
-    if !list.exists() {
-        return Ok(Vec::new());
-    }
     let text = fs::read_to_string(&list)
         .map_err(|error| format!("cannot read {}: {error}", list.display()))?;
     let words = text.split(|letter: char| letter.is_whitespace() || letter == '(' || letter == ')');

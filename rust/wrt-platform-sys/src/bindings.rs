@@ -868,7 +868,7 @@ pub type wrt_linux_name_source = ::core::ffi::c_uint;
 pub struct wrt_linux_allocator_config {
     pub struct_size: u32,
     pub maximum_pages: u32,
-    pub verification: u32,
+    pub verification_level: u32,
     pub sampling_interval: u32,
     pub guard_bytes: u64,
     pub name: *const ::core::ffi::c_char,
@@ -954,6 +954,11 @@ pub const WRT_POOL_BLOCK_SIZE_MIN: wrt_pool_limit = 8;
 pub const WRT_POOL_BLOCK_SIZE_MAX: wrt_pool_limit = 8388608;
 pub const WRT_POOL_ALIGNMENT: wrt_pool_limit = 8;
 pub type wrt_pool_limit = ::core::ffi::c_uint;
+pub const WRT_POOL_COST_FIXED: wrt_pool_cost = 72;
+pub const WRT_POOL_COST_PER_CLASS: wrt_pool_cost = 8;
+/** The published cost: allocate and release of a block take, for every block of a pool, the same
+ number of instructions, at most FIXED + class_count * PER_CLASS of x86-64 at -O1 and above.*/
+pub type wrt_pool_cost = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_pool_class {
@@ -1019,7 +1024,7 @@ unsafe extern "C" {
     /** Hands out a block of at least `size` bytes; on error *block_out is NULL.
  Errors: INVALID_ARGUMENT (size 0), NO_MEMORY (no class fits and has room),
  STATE (not initialised).
- Cost: the same for every block of a pool; grows with class_count only.*/
+ Cost: see wrt_pool_cost; nothing depends on how full the pool is.*/
     pub fn wrt_pool_allocate(
         pool: *mut wrt_pool,
         size: usize,
@@ -1062,7 +1067,7 @@ pub type wrt_guard_regions = ::core::ffi::c_uint;
 pub struct wrt_static_allocator_config {
     pub struct_size: u32,
     pub maximum_pages: u32,
-    pub verification: u32,
+    pub verification_level: u32,
     pub sampling_interval: u32,
     pub guard_regions: u32,
     pub reserved: [u8; 4usize],
@@ -1176,12 +1181,11 @@ pub struct wrt_wasi_config {
     pub standard_input: i32,
     pub standard_output: i32,
     pub standard_error: i32,
+    pub maximum_descriptors: u32,
     pub has_standard_input: bool,
     pub has_standard_output: bool,
     pub has_standard_error: bool,
-    pub reserved: [u8; 1usize],
-    pub maximum_descriptors: u32,
-    pub reserved2: [u8; 4usize],
+    pub reserved: [u8; 5usize],
     pub buffer: *mut ::core::ffi::c_void,
     pub buffer_size: usize,
 }
@@ -1210,7 +1214,8 @@ pub struct wrt_wasi {
     pub paused_value: u64,
     pub paused_call: u32,
     pub current_call: u32,
-    pub reserved: [u64; 8usize],
+    pub busy: u32,
+    pub reserved: [u32; 15usize],
 }
 unsafe extern "C" {
     /** Says what buffer `config` needs; exact. Its buffer and its host paths are not looked at.
@@ -1253,6 +1258,7 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Closes what init and the guest opened, and nothing else; lets go of the buffer. A zeroed object
- is accepted, so twice is harmless. No instance may be running on it. Errors: STATE (moved).*/
+ is accepted, so twice is harmless. No instance may be running on it.
+ Errors: STATE (moved, or a call of the guest is under way on another thread).*/
     pub fn wrt_wasi_deinit(wasi: *mut wrt_wasi) -> wrt_status;
 }

@@ -151,9 +151,17 @@ impl Error {
         self
     }
 
+    /// Adds words behind a colon.
     #[cfg(feature = "alloc")]
-    pub(crate) fn with_note(mut self, note: impl Into<alloc::boxed::Box<str>>) -> Self {
-        self.cause = Cause::Note(note.into());
+    pub(crate) fn with_note(mut self, note: impl fmt::Display) -> Self {
+        self.cause = Cause::Note(alloc::format!(": {note}").into());
+        self
+    }
+
+    /// Adds words that go on with the sentence.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn with_place(mut self, place: impl fmt::Display) -> Self {
+        self.cause = Cause::Note(alloc::format!(" {place}").into());
         self
     }
 
@@ -192,7 +200,7 @@ impl fmt::Display for Error {
         let sentence = CStr::from_bytes_until_nul(&text).map_err(|_| fmt::Error)?;
         let sentence = sentence.to_str().map_err(|_| fmt::Error)?;
         match self.note() {
-            Some(note) => write!(formatter, "{sentence}: {note}"),
+            Some(note) => write!(formatter, "{sentence}{note}"),
             None => formatter.pad(sentence),
         }
     }

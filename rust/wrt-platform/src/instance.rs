@@ -188,6 +188,12 @@ impl<'a> Instance<'a> {
         self.parts.linked_mut(module)
     }
 
+    /// The WASI that was given to it, with its exit code.
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub fn wasi(&self) -> Option<&crate::wasi::Wasi<'a>> {
+        self.parts.wasi()
+    }
+
     /// What has been used.
     pub fn usage(&self) -> Result<InstanceUsage> {
         raw::usage(&self.place)
@@ -218,6 +224,7 @@ impl<'a> Instance<'a> {
     }
 }
 
+#[cfg(feature = "alloc")]
 impl Instance<'_> {
     pub(crate) fn storage(&self) -> &InstanceStorage {
         &self.place

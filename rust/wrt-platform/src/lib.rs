@@ -7,6 +7,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod aliases;
 mod caller;
 pub mod enforcement;
 mod error;
@@ -23,10 +24,16 @@ pub mod memory;
 pub mod module;
 pub mod page_allocator;
 pub mod pool;
+pub mod prelude;
+#[cfg(all(feature = "std", target_os = "linux"))]
+mod program;
 pub mod static_memory;
 pub mod table;
 mod value;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod wasi;
 
+pub use aliases::*;
 pub use caller::Caller;
 pub use enforcement::{Enforcement, EnforcementState};
 pub use error::{Error, ErrorKind, Result};
@@ -41,15 +48,19 @@ pub use instance::{
 pub use limits::Limits;
 #[cfg(target_os = "linux")]
 pub use linux::memory::{LinuxAllocator, LinuxAllocatorBuilder, LinuxAllocatorReport};
-pub use memory::{Memory, MemoryBuilder, PAGE_SIZE};
+pub use memory::{Memory, MemoryBuilder};
 pub use module::{
     ExportType, ExternType, FunctionType, ImportType, Module, ModuleBuilder, ModuleUsage,
 };
-pub use page_allocator::{PageAllocator, Pages, Protection, VerificationLevel};
+pub use page_allocator::{PAGE_SIZE, PageAllocator, Pages, Protection, VerificationLevel};
 pub use pool::{Block, PoolAllocator, PoolAllocatorBuilder, PoolUsage};
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use program::{Outcome, run};
 pub use static_memory::{
     GuardRegions, StaticAllocator, StaticAllocatorBuilder, StaticAllocatorReport,
 };
 pub use table::{Table, TableBuilder, TableView};
 pub use value::{FuncRef, Value, ValueType};
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use wasi::{Preopen, Wasi, WasiBuilder, WasiConfig};
 pub use wrt_platform_sys::wrt_layout as Layout;

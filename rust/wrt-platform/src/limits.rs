@@ -5,7 +5,7 @@ use core::time::Duration;
 use wrt_platform_sys as sys;
 
 use crate::error::{Error, Result};
-use crate::memory::PAGE_SIZE;
+use crate::page_allocator::PAGE_SIZE;
 
 /// Limits of an instance, or of a program; without any of them it is unbound there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

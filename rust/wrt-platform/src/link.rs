@@ -25,6 +25,8 @@ use crate::table::Table;
 pub(crate) struct Parts<'a> {
     instances: Vec<(String, Instance<'a>)>,
     items: Vec<(CString, CString, Item<'a>)>,
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    wasi: Option<crate::wasi::Wasi<'a>>,
     allocator: Option<Box<dyn PageAllocator + Send + 'a>>,
     module: Option<Arc<Module<'a>>>,
     buffer: Vec<u64>,
@@ -51,6 +53,8 @@ impl<'a> Parts<'a> {
         Self {
             instances: Vec::new(),
             items: Vec::new(),
+            #[cfg(all(feature = "std", target_os = "linux"))]
+            wasi: None,
             allocator: None,
             module: None,
             buffer: Vec::new(),
@@ -103,6 +107,16 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub fn own_wasi(&mut self, wasi: crate::wasi::Wasi<'a>) {
+        self.wasi = Some(wasi);
+    }
+
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub fn wasi(&self) -> Option<&crate::wasi::Wasi<'a>> {
+        self.wasi.as_ref()
+    }
+
     /// Keeps the allocator, at one address.
     pub fn own_allocator(
         &mut self,
@@ -132,6 +146,10 @@ impl<'a> Parts<'a> {
         // SAFETY: the builder borrows that many.
         let lent = unsafe { slice(config.imports, config.import_count as usize) };
         let mut completed = Completed { config, imports: lent.to_vec(), names: Vec::new() };
+        #[cfg(all(feature = "std", target_os = "linux"))]
+        if let Some(wasi) = &self.wasi {
+            completed.imports.extend_from_slice(wasi.imports()?);
+        }
         for (name, instance) in &self.instances {
             instance.storage().set_owner(owner);
             completed.add_exports(name, instance, module);

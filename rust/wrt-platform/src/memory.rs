@@ -8,9 +8,6 @@ use crate::error::{Result, check};
 use crate::import::Import;
 use crate::page_allocator::PageAllocator;
 
-/// Bytes of a page.
-pub const PAGE_SIZE: usize = sys::WRT_PAGE_SIZE as usize;
-
 /// A linear memory. Its first byte never moves, but a view ends before it grows:
 ///
 /// ```compile_fail,E0502

@@ -232,6 +232,13 @@ impl<'a> InstanceBuilder<'a> {
         self
     }
 
+    /// Gives the instance the calls of WASI; [`wasi`](Instance::wasi) then tells its exit code.
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub fn with_wasi(mut self, wasi: crate::wasi::Wasi<'a>) -> Self {
+        self.parts.own_wasi(wasi);
+        self
+    }
+
     fn note(mut self, added: Result<()>) -> Self {
         self.refusal = self.refusal.or(added.err());
         self

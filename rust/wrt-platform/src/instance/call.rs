@@ -78,8 +78,9 @@ impl Instance<'_> {
         self.timeout_ns = nanoseconds(timeout);
     }
 
-    /// Runs the start function, if there is one, to its end.
-    pub(super) fn start(&mut self) -> Result<()> {
+    /// Runs the start function, if there is one, to its end: after
+    /// [`build_unstarted`](super::InstanceBuilder::build_unstarted).
+    pub fn start(&mut self) -> Result<()> {
         // SAFETY: alive.
         check(unsafe { sys::wrt_instance_start(self.place.raw(), self.timeout_ns) })
             .map_err(|error| raw::explain(&self.place, error))

@@ -184,7 +184,7 @@ pub fn explain(storage: &InstanceStorage, error: Error) -> Error {
     if error.kind == crate::ErrorKind::Trap {
         // SAFETY: the instance is alive.
         if let Ok(trap) = unsafe { super::Trap::last(storage.raw()) } {
-            return error.with_note(alloc::format!("{trap}"));
+            return error.with_place(trap.place());
         }
     }
     error

@@ -1,6 +1,6 @@
 //! Where an instance lives: at one address, with a way for others to interrupt it.
 
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 use alloc::boxed::Box;
 #[cfg(feature = "alloc")]
 use core::cell::Cell;

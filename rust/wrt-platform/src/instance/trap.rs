@@ -121,17 +121,33 @@ impl<'instance> Trap<'instance> {
     }
 }
 
+/// Where, without why: "in function divide at byte 38".
+pub(crate) struct Place<'a>(Trap<'a>);
+
+impl<'instance> Trap<'instance> {
+    #[cfg(feature = "alloc")]
+    pub(super) const fn place(self) -> Place<'instance> {
+        Place(self)
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.function(), self.0.function_name()) {
+            (Some(_), Some(name)) => write!(formatter, "in function {name}")?,
+            (Some(index), None) => write!(formatter, "in function {index}")?,
+            (None, _) => return write!(formatter, "before the first instruction"),
+        }
+        write!(formatter, " at byte {}", self.0.offset())
+    }
+}
+
 impl fmt::Display for Trap<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.code() != TrapCode::None {
             write!(formatter, "{} ", self.text())?;
         }
-        match (self.function(), self.function_name()) {
-            (Some(_), Some(name)) => write!(formatter, "in function {name}")?,
-            (Some(index), None) => write!(formatter, "in function {index}")?,
-            (None, _) => return write!(formatter, "before the first instruction"),
-        }
-        write!(formatter, " at byte {}", self.offset())
+        Place(*self).fmt(formatter)
     }
 }
 

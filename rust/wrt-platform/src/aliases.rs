@@ -1,0 +1,8 @@
+//! Names that the design documents use for what has another name, or another place, here.
+
+/// A module, as the documents call it.
+pub type WasmModule<'bytes> = crate::Module<'bytes>;
+
+/// Linear memory from Linux, as the documents call the module.
+#[cfg(target_os = "linux")]
+pub use crate::linux::memory as linux_memory;

@@ -1,0 +1,45 @@
+"""Cargo, for tests: where it is missing or too old, they are left out with one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from common import ROOT, run
+
+CRATES = ROOT / "rust"
+
+
+def cargo(
+    *arguments: str | Path, cwd: Path = CRATES, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs cargo, with everything that it builds below build/cargo."""
+    require_cargo()
+    environment = {"CARGO_TARGET_DIR": str(ROOT / "build/cargo"), **os.environ, **variables}
+    return subprocess.run(
+        ["cargo", *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+def require_cargo() -> None:
+    asked = subprocess.run(
+        ["sh", str(ROOT / "tools/have_cargo.sh"), "tests of the Rust crates"],
+        capture_output=True,
+        text=True,
+    )
+    if asked.returncode != 0:
+        pytest.skip(asked.stdout.strip())
+
+
+def copy_of_tree(folder: Path) -> Path:
+    """Copies the files that Git knows of crates and C tree; returns the crates' folder."""
+    for name in run("git", "ls-files", "c", "rust", "LICENSE").splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    link = folder / "rust/wrt-platform-sys/c"
+    link.symlink_to(os.readlink(CRATES / "wrt-platform-sys/c"))
+    return folder / "rust"
