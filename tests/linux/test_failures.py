@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from common import ROOT, run
-from process_memory import mapping_at, mappings
+from process_memory import Mapping, mapping_at, mappings
 from wrt_platform._native import ffi, lib
 
 NAME = "failing"  # each mapping of the allocator is known by it
@@ -104,6 +105,15 @@ def named() -> list[tuple[int, int, str]]:
     return [(area.start, area.end, area.access) for area in mappings() if NAME in area.name]
 
 
+def file_blocks(area: Mapping) -> int | None:
+    """Blocks of 512 bytes that the file behind a mapping has; None if there is no file, or the
+    kernel does not let us look."""
+    try:
+        return os.stat(f"/proc/self/map_files/{area.start:x}-{area.end:x}").st_blocks
+    except OSError:
+        return None
+
+
 def calls_of(library: Library, work: Any) -> int:
     before = library("wrt__sys_call_count")
     assert work() == lib.WRT_OK
@@ -146,6 +156,7 @@ def test_growth_that_fails_anywhere_takes_back_access_and_memory(
     base = int(ffi.cast("uintptr_t", allocator.pages.base))
     ffi.buffer(allocator.pages.base, 65536)[:] = b"x" * 65536
     before, areas = allocator.state(), named()
+    blocks = file_blocks(mapping_at(base))
     for call in (1, 2, 3):  # access, populate, lock
         library("wrt__sys_fail_at", call, errno.ENOMEM)
         assert allocator.grow() == lib.WRT_ERR_NO_MEMORY
@@ -155,6 +166,7 @@ def test_growth_that_fails_anywhere_takes_back_access_and_memory(
         assert behind.access.startswith("---")
         assert behind.kib["Rss"] == behind.kib["Locked"] == 0
         assert "lo" not in behind.flags
+        assert file_blocks(behind) == blocks
     library("wrt__sys_fail_at", 4, errno.ENOMEM)
     assert allocator.grow() == lib.WRT_OK
     expected = b"x" * 65536 + bytes(2 * 65536)
