@@ -3,6 +3,8 @@
 
 enum { SECOND = 1000000000 }; /* nanoseconds */
 
+enum { MULTIPLEXER_MAJOR = 5, MULTIPLEXER_MINOR = 2 }; /* device numbers of /dev/ptmx */
+
 uint8_t wrt__wasi_linux_file_type(uint32_t mode)
 {
     switch (mode & S_IFMT) {
@@ -52,6 +54,28 @@ wasi_result wrt__wasi_port_inspect(int32_t handle, wasi_file *file_out, int32_t 
         .can_read = (flags & O_ACCMODE) != O_WRONLY,
         .can_write = (flags & O_ACCMODE) != O_RDONLY,
     };
+    return WASI_SUCCESS;
+}
+
+/* The master side of a pseudo-terminal would open as another pair. */
+static bool is_master(int handle)
+{
+    struct stat status;
+
+    return fstat(handle, &status) == 0 && major(status.st_rdev) == MULTIPLEXER_MAJOR &&
+           minor(status.st_rdev) == MULTIPLEXER_MINOR;
+}
+
+wasi_result wrt__wasi_port_reopen_terminal(const wasi_file *file, int32_t *handle_out)
+{
+    char path[32];
+    const int mode = !file->can_write ? O_RDONLY : file->can_read ? O_RDWR : O_WRONLY;
+
+    if (is_master(file->handle)) return WASI_NOTSUP;
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", (int)file->handle);
+    const int handle = open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (handle < 0) return wrt__wasi_linux_failed();
+    *handle_out = handle;
     return WASI_SUCCESS;
 }
 

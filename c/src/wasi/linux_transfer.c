@@ -2,8 +2,9 @@
  *
  * A stream may belong to the host, which may have made it blocking, and its mode must not be
  * changed. So each transfer asks not to wait (RWF_NOWAIT, MSG_DONTWAIT). Files of kinds that do
- * not know how to (terminals, pipes before Linux 6.5) are polled first and then moved little at a
- * time: what a stream that is ready takes at once. */
+ * not know how to (pipes before Linux 6.5, devices) are polled first and then moved little at a
+ * time: what a stream that is ready takes at once. A terminal promises nothing of the kind, so it
+ * has been opened a second time, non-blocking, where that is allowed. */
 #include "sys.h"
 
 #include <string.h>

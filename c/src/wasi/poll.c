@@ -79,8 +79,8 @@ static wasi_result deadline_of(const polling *poll, const subscription *wanted,
         return WASI_SUCCESS;
     }
     const wasi_result result = wrt__wasi_port_time(WASI_CLOCK_REALTIME, &now);
-    const uint64_t left = wanted->timeout > now ? wanted->timeout - now : 0;
-    *deadline_out = add_saturating(wrt__wasi_now(), left);
+    const bool is_past = wanted->timeout <= now;
+    *deadline_out = is_past ? 0 : add_saturating(wrt__wasi_now(), wanted->timeout - now);
     return result;
 }
 

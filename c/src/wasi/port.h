@@ -103,6 +103,11 @@ wasi_result wrt__wasi_port_probe_beneath(int32_t folder, int32_t *os_code_out);
 wasi_result wrt__wasi_port_inspect(int32_t handle, wasi_file *file_out, int32_t *os_code_out);
 void wrt__wasi_port_close(int32_t handle);
 
+/* Opens the terminal behind a handle once more, so that it can be written without waiting, which
+ * polling does not promise. Not always allowed (*handle_out stays as it is): then the caller's
+ * handle has to do. */
+wasi_result wrt__wasi_port_reopen_terminal(const wasi_file *file, int32_t *handle_out);
+
 /* Transfers. `offset` below 0: at the handle's own position. *done_out may be less than asked. */
 wasi_result wrt__wasi_port_read(const wasi_file *file, const wasi_vector *vectors, uint32_t count,
                                 int64_t offset, size_t *done_out);

@@ -204,9 +204,12 @@ static wrt_status add_standard(const char *operation, wrt_wasi *wasi, uint32_t n
                                "the descriptor given as the guest's {0} is not open", os_code,
                                number, 0);
     }
+    const bool is_reopened =
+        file.is_terminal && wrt__wasi_port_reopen_terminal(&file, &file.handle) == WASI_SUCCESS;
     *wrt__wasi_descriptor(wasi, number) = (wasi_descriptor){
         .file = file,
         .state = WASI_DESCRIPTOR_OPEN,
+        .is_owned = is_reopened,
         .rights = standard_rights(&file, number == 0),
     };
     return WRT_OK;
