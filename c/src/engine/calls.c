@@ -80,8 +80,7 @@ enum wrt__outcome wrt__call_host(wrt__execution *x, wrt_function *function)
     wrt_value *const values = x->sp - parameters;
     wrt_value *const behind = x->sp;
 
-    if ((uintptr_t)(values + (parameters > results ? parameters : results)) >
-        (uintptr_t)x->frame) {
+    if ((uintptr_t)(values + (parameters > results ? parameters : results)) > (uintptr_t)x->frame) {
         return wrt__trap(x, WRT_TRAP_STACK_EXHAUSTED);
     }
     x->sp = values + (parameters > results ? parameters : results);
@@ -97,8 +96,7 @@ enum wrt__outcome wrt__call_host(wrt__execution *x, wrt_function *function)
     return WRT__HOST_ENDED;
 }
 
-enum wrt__outcome wrt__call_function(wrt__execution *x, wrt_function *function,
-                                     const uint8_t *next)
+enum wrt__outcome wrt__call_function(wrt__execution *x, wrt_function *function, const uint8_t *next)
 {
     if (function->is_host == 0) {
         wrt_instance *const instance = function->owner;

@@ -4,10 +4,10 @@
 #define DISPATCH_PREFIXED(number) goto *prefixed[number]
 #define WRITE_BACK                (x->pc = pc, x->sp = sp, x->fp = fp)
 #define READ_AGAIN                (pc = x->pc, sp = x->sp, fp = x->fp, memory = x->memory)
-#define STOP(why) \
-    do { \
-        stopped = (why); \
-        goto stop; \
+#define STOP(why)                                                                                  \
+    do {                                                                                           \
+        stopped = (why);                                                                           \
+        goto stop;                                                                                 \
     } while (0)
 #define STOP_SAVED(why) return why
 
@@ -16,22 +16,21 @@
 
 enum wrt__outcome wrt__interpret(wrt__execution *x, bool one_by_one)
 {
-#define OPCODE(code, identifier, ...)    [code] = &&op_##identifier,
+#define OPCODE(code, identifier, ...)    [code] = &&PLAIN_##identifier,
 #define OPCODE_FC(code, identifier, ...) /* below */
     static const void *const plain[256] = {
 #include "opcodes.inc"
     };
+#undef OPCODE
+#define OPCODE(code, identifier, ...) [code] = &&IN_MODE(RUN_MODE, identifier),
     static const void *const fast[256] = {
 #include "opcodes.inc"
-        [0x02] = &&fast_BLOCK,
-        [0x03] = &&fast_BLOCK,
-        [0x0B] = &&fast_END,
     };
     static const void *const counted[256] = {[0 ... 255] = &&count};
 #undef OPCODE
 #undef OPCODE_FC
-#define OPCODE(code, identifier, ...) /* above */
-#define OPCODE_FC(code, identifier, ...) [code] = &&op_##identifier,
+#define OPCODE(code, identifier, ...)    /* above */
+#define OPCODE_FC(code, identifier, ...) [code] = &&PLAIN_##identifier,
     static const void *const prefixed[] = {
 #include "opcodes.inc"
     };
@@ -50,28 +49,30 @@ count:
     x->steps--;
     goto *plain[*pc];
 
-fast_BLOCK : {
-    const uint8_t *const operands = pc + 1;
-    ENTER_BLOCKS;
-}
-fast_END:
-    LEAVE_BLOCKS;
-
-#define OPCODE(code, identifier, text, immediates, takes, gives, traps, feature, ...) \
-    op_##identifier: { \
-        const uint8_t *const operands = pc + 1; \
-        (void)operands; \
-        __VA_ARGS__; \
+#define OPCODE(code, identifier, text, immediates, takes, gives, traps, feature, ...)              \
+    IN_MODE(MODE, identifier) :                                                                    \
+    {                                                                                              \
+        const uint8_t *const operands = pc + 1;                                                    \
+        (void)operands;                                                                            \
+        __VA_ARGS__;                                                                               \
     }
-#define OPCODE_FC(code, identifier, text, immediates, takes, gives, traps, feature, ...) \
-    op_##identifier: { \
-        const uint8_t *const operands = x->operands; \
-        (void)operands; \
-        __VA_ARGS__; \
+#define OPCODE_FC(code, identifier, text, immediates, takes, gives, traps, feature, ...)           \
+    IN_MODE(MODE, identifier) :                                                                    \
+    {                                                                                              \
+        const uint8_t *const operands = x->operands;                                               \
+        (void)operands;                                                                            \
+        __VA_ARGS__;                                                                               \
     }
+#define MODE PLAIN
 #include "opcodes.inc"
+#undef OPCODE_FC
+#undef MODE
+#define OPCODE_FC(...) /* all of them are rare */
+#define MODE           FAST
+#include FAST_OPCODES
 #undef OPCODE
 #undef OPCODE_FC
+#undef MODE
 
 stop:
     WRITE_BACK;

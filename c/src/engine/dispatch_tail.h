@@ -10,19 +10,20 @@ struct dispatch_table {
     handler *at[256];
 };
 
-#define HANDLER(name) \
-    static enum wrt__outcome name(const uint8_t *pc, wrt_value *sp, wrt_value *fp, \
-                                  uint8_t *memory, wrt__execution *x, \
+#define HANDLER(name) HANDLER_(name)
+#define HANDLER_(name)                                                                             \
+    static enum wrt__outcome name(const uint8_t *pc, wrt_value *sp, wrt_value *fp,                 \
+                                  uint8_t *memory, wrt__execution *x,                              \
                                   const dispatch_table *dispatch)
 #define JUMP(target)              __attribute__((musttail)) return target(pc, sp, fp, memory, x, dispatch)
 #define DISPATCH                  JUMP(dispatch->at[*pc])
 #define DISPATCH_PREFIXED(number) JUMP(prefixed.at[number])
 #define WRITE_BACK                (x->pc = pc, x->sp = sp, x->fp = fp)
 #define READ_AGAIN                (pc = x->pc, sp = x->sp, fp = x->fp, memory = x->memory)
-#define STOP(why) \
-    do { \
-        WRITE_BACK; \
-        return why; \
+#define STOP(why)                                                                                  \
+    do {                                                                                           \
+        WRITE_BACK;                                                                                \
+        return why;                                                                                \
     } while (0)
 #define STOP_SAVED(why) return why
 
@@ -36,54 +37,48 @@ HANDLER(count)
     JUMP(plain.at[*pc]);
 }
 
-HANDLER(fast_BLOCK)
-{
-    const uint8_t *const operands = pc + 1;
-    ENTER_BLOCKS;
-}
-
-HANDLER(fast_END)
-{
-    LEAVE_BLOCKS;
-}
-
-#define OPCODE(code, identifier, text, immediates, takes, gives, traps, feature, ...) \
-    HANDLER(op_##identifier) \
-    { \
-        const uint8_t *const operands = pc + 1; \
-        (void)operands, (void)memory, (void)dispatch; \
-        __VA_ARGS__; \
+#define OPCODE(code, identifier, text, immediates, takes, gives, traps, feature, ...)              \
+    HANDLER(IN_MODE(MODE, identifier))                                                             \
+    {                                                                                              \
+        const uint8_t *const operands = pc + 1;                                                    \
+        (void)operands, (void)memory, (void)dispatch;                                              \
+        __VA_ARGS__;                                                                               \
     }
-#define OPCODE_FC(code, identifier, text, immediates, takes, gives, traps, feature, ...) \
-    HANDLER(op_##identifier) \
-    { \
-        const uint8_t *const operands = x->operands; \
-        (void)operands, (void)memory, (void)dispatch; \
-        __VA_ARGS__; \
+#define OPCODE_FC(code, identifier, text, immediates, takes, gives, traps, feature, ...)           \
+    HANDLER(IN_MODE(MODE, identifier))                                                             \
+    {                                                                                              \
+        const uint8_t *const operands = x->operands;                                               \
+        (void)operands, (void)memory, (void)dispatch;                                              \
+        __VA_ARGS__;                                                                               \
     }
+#define MODE PLAIN
 #include "opcodes.inc"
+#undef OPCODE_FC
+#undef MODE
+#define OPCODE_FC(...) /* all of them are rare */
+#define MODE           FAST
+#include FAST_OPCODES
 #undef OPCODE
 #undef OPCODE_FC
+#undef MODE
 
-#pragma clang diagnostic ignored "-Winitializer-overrides"
 #pragma clang diagnostic ignored "-Wgnu-designator"
 
-#define OPCODE(code, identifier, ...)    [code] = op_##identifier,
+#define OPCODE(code, identifier, ...)    [code] = PLAIN_##identifier,
 #define OPCODE_FC(code, identifier, ...) /* below */
 static const dispatch_table plain = {{
 #include "opcodes.inc"
 }};
+#undef OPCODE
+#define OPCODE(code, identifier, ...) [code] = IN_MODE(RUN_MODE, identifier),
 static const dispatch_table fast = {{
 #include "opcodes.inc"
-    [0x02] = fast_BLOCK,
-    [0x03] = fast_BLOCK,
-    [0x0B] = fast_END,
 }};
 static const dispatch_table counted = {{[0 ... 255] = count}};
 #undef OPCODE
 #undef OPCODE_FC
-#define OPCODE(code, identifier, ...) /* above */
-#define OPCODE_FC(code, identifier, ...) [code] = op_##identifier,
+#define OPCODE(code, identifier, ...)    /* above */
+#define OPCODE_FC(code, identifier, ...) [code] = PLAIN_##identifier,
 static const dispatch_table prefixed = {{
 #include "opcodes.inc"
 }};

@@ -5,10 +5,10 @@
  * they are entered (parts.h), so what is really left is the account and what the functions on the
  * stack have not run yet. When the account alone no longer covers a function, the rest is counted
  * one by one. */
+#include "execution.h"
 #include "../core/config.h"
 #include "../core/fail.h"
 #include "../core/port.h"
-#include "execution.h"
 #include "skip.h"
 
 enum { SLICE = 1 << 20 }; /* instructions between two looks at the clock */
@@ -17,8 +17,7 @@ static const wrt__frame host_record = {0};
 
 static bool is_ready(const wrt_instance *instance)
 {
-    return instance != NULL && instance->magic == WRT__INSTANCE_MAGIC &&
-           instance->self == instance;
+    return instance != NULL && instance->magic == WRT__INSTANCE_MAGIC && instance->self == instance;
 }
 
 static wrt_status fail_unready(const wrt_instance *instance, const char *operation)
@@ -149,14 +148,20 @@ static wrt_status drive(wrt_instance *instance, const char *operation, uint64_t 
             return wrt_fail(WRT_ERR_INTERRUPTED, operation, "wrt_instance_interrupt() was called");
         }
         switch (run_stretch(instance, &instructions, exact)) {
-        case WRT__FINISHED: *done_out = true; return WRT_OK;
+        case WRT__FINISHED:
+            *done_out = true;
+            return WRT_OK;
         case WRT__TRAPPED:
             note_place(x, &x->trap);
             return wrt_fail_detail(WRT_ERR_TRAP, operation, wrt_trap_text(x->trap.code),
                                    x->trap.function, x->trap.offset);
-        case WRT__HOST_ENDED: note_place(x, &x->trap); return fail_host(x, operation);
-        case WRT__WAITING: return WRT_OK;
-        default: break; /* a checkpoint, or no steps left */
+        case WRT__HOST_ENDED:
+            note_place(x, &x->trap);
+            return fail_host(x, operation);
+        case WRT__WAITING:
+            return WRT_OK;
+        default:
+            break; /* a checkpoint, or no steps left */
         }
         if (wrt__is_interrupted(x)) continue;
         if (instructions == 0) return WRT_OK;
@@ -232,9 +237,12 @@ wrt_status wrt_instance_begin(wrt_instance *instance, wrt_function *function,
     case WRT__STARTING:
         return wrt_fail(WRT_ERR_STATE, __func__, "the start function has not run to its end");
     case WRT__CALLED:
-    case WRT__RUNNING: return wrt_fail(WRT_ERR_STATE, __func__, "a call is under way");
-    case WRT__FAILED: return wrt_fail(WRT_ERR_STATE, __func__, "the instance failed to start");
-    default: break;
+    case WRT__RUNNING:
+        return wrt_fail(WRT_ERR_STATE, __func__, "a call is under way");
+    case WRT__FAILED:
+        return wrt_fail(WRT_ERR_STATE, __func__, "the instance failed to start");
+    default:
+        break;
     }
     wrt__execution *const x = wrt__execution_of(instance);
     x->sp = x->fp = x->stack;
@@ -244,8 +252,7 @@ wrt_status wrt_instance_begin(wrt_instance *instance, wrt_function *function,
     x->trap = (wrt_trap){.function = UINT32_MAX};
     instance->state = WRT__IDLE;
     wrt__switch_instance(x, instance);
-    const wrt_status status =
-        push_call(instance, __func__, function, arguments, argument_count);
+    const wrt_status status = push_call(instance, __func__, function, arguments, argument_count);
     if (status == WRT_OK) instance->state = WRT__CALLED;
     if (status == WRT_ERR_TRAP) x->trap.code = WRT_TRAP_STACK_EXHAUSTED;
     return status;
@@ -309,8 +316,8 @@ static wrt_status set_deadline(uint64_t timeout_ns, time_limit *deadline_out)
     if (timeout_ns == 0) return WRT_OK;
     const wrt_status status = wrt__port_now(&deadline_out->at);
     if (status != WRT_OK) return status;
-    deadline_out->at = timeout_ns > UINT64_MAX - deadline_out->at ? UINT64_MAX
-                                                                  : deadline_out->at + timeout_ns;
+    deadline_out->at =
+        timeout_ns > UINT64_MAX - deadline_out->at ? UINT64_MAX : deadline_out->at + timeout_ns;
     deadline_out->is_set = true;
     return WRT_OK;
 }
@@ -346,9 +353,12 @@ wrt_status wrt_instance_start(wrt_instance *instance, uint64_t timeout_ns)
     const wrt_status status = set_deadline(timeout_ns, &deadline);
     if (status != WRT_OK) return status;
     switch (instance->state) {
-    case WRT__STARTING: return run_to_end(instance, __func__, &deadline);
-    case WRT__FAILED: return wrt_fail(WRT_ERR_STATE, __func__, "the instance failed to start");
-    default: return WRT_OK; /* no start function, or it has run */
+    case WRT__STARTING:
+        return run_to_end(instance, __func__, &deadline);
+    case WRT__FAILED:
+        return wrt_fail(WRT_ERR_STATE, __func__, "the instance failed to start");
+    default:
+        return WRT_OK; /* no start function, or it has run */
     }
 }
 
@@ -377,8 +387,8 @@ static wrt_status run_nested(wrt_instance *instance, const char *operation, cons
 
     wrt_status status = set_deadline(call->timeout_ns, &deadline);
     if (status == WRT_OK) {
-        status = push_call(instance, operation, call->function, call->arguments,
-                           call->argument_count);
+        status =
+            push_call(instance, operation, call->function, call->arguments, call->argument_count);
     }
     while (status == WRT_OK && !done) {
         status = drive(instance, operation, SLICE, false, &done);

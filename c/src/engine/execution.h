@@ -39,10 +39,10 @@ typedef struct wrt__execution {
     uint64_t memory_bytes;
     uint32_t imported_functions;
 
-    uint32_t interrupt; /* atomic; set from any thread */
-    int64_t account;    /* fuel left, less what the functions on the stack are paid ahead */
-    int64_t floor;      /* below this the interpreter stops at its next loop or call */
-    uint64_t steps;     /* instructions left, when they are counted one by one */
+    uint32_t interrupt;      /* atomic; set from any thread */
+    int64_t account;         /* fuel left, less what the functions on the stack are paid ahead */
+    int64_t floor;           /* below this the interpreter stops at its next loop or call */
+    uint64_t steps;          /* instructions left, when they are counted one by one */
     const uint8_t *operands; /* immediates behind a prefixed opcode */
 
     wrt_function *waiting_host; /* called by the host itself, and not done yet */
@@ -50,12 +50,12 @@ typedef struct wrt__execution {
     wrt__frame *stack_end;
     wrt_value *peak_cell;
     wrt__frame *peak_frame;
-    uint64_t granted;        /* fuel given since init */
-    wrt_status host_status;  /* of the host function that ended the call */
-    uint32_t host_depth;     /* host functions that this execution is inside of */
-    uint32_t result_count;   /* of the call that ended */
-    uint32_t is_bounded;     /* fuel is limited */
-    wrt_trap trap;           /* the last one */
+    uint64_t granted;       /* fuel given since init */
+    wrt_status host_status; /* of the host function that ended the call */
+    uint32_t host_depth;    /* host functions that this execution is inside of */
+    uint32_t result_count;  /* of the call that ended */
+    uint32_t is_bounded;    /* fuel is limited */
+    wrt_trap trap;          /* the last one */
 } wrt__execution;
 
 /* Why the interpreter came back; its registers are written back in all cases. */
@@ -70,13 +70,13 @@ enum wrt__outcome {
 };
 
 enum wrt__instance_state {
-    WRT__IDLE = 1,  /* callable */
-    WRT__STARTING,  /* the start function has not ended */
-    WRT__CALLED,    /* a call is under way, paused */
-    WRT__RUNNING,   /* a call runs, or is inside a host function */
-    WRT__ENDED,     /* callable; results can be read */
+    WRT__IDLE = 1,     /* callable */
+    WRT__STARTING,     /* the start function has not ended */
+    WRT__CALLED,       /* a call is under way, paused */
+    WRT__RUNNING,      /* a call runs, or is inside a host function */
+    WRT__ENDED,        /* callable; results can be read */
     WRT__TRAPPED_CALL, /* callable; frames can be read */
-    WRT__FAILED     /* initialisation or start failed: nothing can be called */
+    WRT__FAILED        /* initialisation or start failed: nothing can be called */
 };
 
 enum { WRT__INSTANCE_MAGIC = 0x696E7374, WRT__UNBOUNDED = 62 /* bits of fuel */ };

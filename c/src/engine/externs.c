@@ -239,8 +239,8 @@ wrt_status wrt_global_init(wrt_global *global, uint32_t value_type, bool is_muta
 {
     if (global == NULL || !is_value_type(value_type)) {
         return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, __func__,
-                               "global is NULL, or value_type {0} is no wrt_value_type",
-                               value_type, 0);
+                               "global is NULL, or value_type {0} is no wrt_value_type", value_type,
+                               0);
     }
     *global = (wrt_global){value, value_type, is_mutable};
     return WRT_OK;

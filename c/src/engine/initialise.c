@@ -13,16 +13,26 @@ wrt_value wrt__evaluate(const wrt_instance *instance, uint32_t offset)
     wrt_value value = {.i64 = 0};
 
     switch (*opcode) {
-    case WRT__OP_I32_CONST: value.i32 = (uint32_t)wrt__read_signed(operand).value; break;
-    case WRT__OP_I64_CONST: value.i64 = (uint64_t)wrt__read_signed(operand).value; break;
-    case WRT__OP_F32_CONST: memcpy(&value.i32, operand, sizeof value.i32); break;
-    case WRT__OP_F64_CONST: memcpy(&value.i64, operand, sizeof value.i64); break;
-    case WRT__OP_GLOBAL_GET: return instance->globals[wrt__read_unsigned(operand).value]->value;
+    case WRT__OP_I32_CONST:
+        value.i32 = (uint32_t)wrt__read_signed(operand).value;
+        break;
+    case WRT__OP_I64_CONST:
+        value.i64 = (uint64_t)wrt__read_signed(operand).value;
+        break;
+    case WRT__OP_F32_CONST:
+        memcpy(&value.i32, operand, sizeof value.i32);
+        break;
+    case WRT__OP_F64_CONST:
+        memcpy(&value.i64, operand, sizeof value.i64);
+        break;
+    case WRT__OP_GLOBAL_GET:
+        return instance->globals[wrt__read_unsigned(operand).value]->value;
     case WRT__OP_REF_FUNC:
         value.reference =
             wrt__reference_to(wrt__function_at(instance, wrt__read_unsigned(operand).value));
         break;
-    default: break; /* ref.null */
+    default:
+        break; /* ref.null */
     }
     return value;
 }
@@ -56,9 +66,12 @@ void wrt__drop_data(wrt_instance *instance, uint32_t segment)
 static const uint8_t *behind_expression(const uint8_t *opcode)
 {
     switch (*opcode) {
-    case WRT__OP_F32_CONST: return opcode + 1 + 4 + 1;
-    case WRT__OP_F64_CONST: return opcode + 1 + 8 + 1;
-    default: return wrt__skip_number(opcode + 1) + 1;
+    case WRT__OP_F32_CONST:
+        return opcode + 1 + 4 + 1;
+    case WRT__OP_F64_CONST:
+        return opcode + 1 + 8 + 1;
+    default:
+        return wrt__skip_number(opcode + 1) + 1;
     }
 }
 

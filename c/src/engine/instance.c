@@ -72,7 +72,8 @@ static wrt_status read_config(const char *operation, const wrt_instance_config *
     return WRT_OK;
 }
 
-static wrt_status make_plan(const char *operation, const wrt_instance_config *config, buffer_plan *plan)
+static wrt_status make_plan(const char *operation, const wrt_instance_config *config,
+                            buffer_plan *plan)
 {
     const wrt_module *const module = config->module;
     const wrt_module_usage *const usage = &module->usage;
@@ -129,8 +130,7 @@ wrt_status wrt_instance_layout(const wrt_instance_config *config, wrt_layout *la
 static wrt_status check_buffer(const char *operation, const wrt_instance_config *config,
                                const buffer_plan *plan)
 {
-    if (config->buffer == NULL ||
-        (uintptr_t)config->buffer % WRT_INSTANCE_BUFFER_ALIGNMENT != 0) {
+    if (config->buffer == NULL || (uintptr_t)config->buffer % WRT_INSTANCE_BUFFER_ALIGNMENT != 0) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation,
                         "buffer is NULL or not 8-byte aligned");
     }
@@ -143,7 +143,8 @@ static wrt_status check_buffer(const char *operation, const wrt_instance_config 
 }
 
 /* Points the instance's parts into the buffer. */
-static void lay_out(wrt_instance *instance, const wrt_instance_config *config, const buffer_plan *plan)
+static void lay_out(wrt_instance *instance, const wrt_instance_config *config,
+                    const buffer_plan *plan)
 {
     uint8_t *const buffer = config->buffer;
 
@@ -191,8 +192,8 @@ static void make_globals(wrt_instance *instance, const wrt_instance_config *conf
     uint8_t *const buffer = config->buffer;
     wrt_global *own = (wrt_global *)(void *)(buffer + plan->own_globals);
 
-    for (uint32_t i = config->module->imported_global_count;
-         i < config->module->usage.global_count; i++, own++) {
+    for (uint32_t i = config->module->imported_global_count; i < config->module->usage.global_count;
+         i++, own++) {
         const wrt__global_type *const type = &wrt__globals(config->module)[i];
         *own = (wrt_global){wrt__evaluate(instance, type->initializer), type->value_type,
                             type->is_mutable};
@@ -369,10 +370,18 @@ wrt_status wrt_instance_export(wrt_instance *instance, const char *name, size_t 
     }
     extern_out->kind = kind;
     switch (kind) {
-    case WRT_EXTERN_FUNCTION: extern_out->of.function = wrt__function_at(instance, index); break;
-    case WRT_EXTERN_TABLE: extern_out->of.table = instance->tables[index]; break;
-    case WRT_EXTERN_MEMORY: extern_out->of.memory = instance->memory; break;
-    default: extern_out->of.global = instance->globals[index]; break;
+    case WRT_EXTERN_FUNCTION:
+        extern_out->of.function = wrt__function_at(instance, index);
+        break;
+    case WRT_EXTERN_TABLE:
+        extern_out->of.table = instance->tables[index];
+        break;
+    case WRT_EXTERN_MEMORY:
+        extern_out->of.memory = instance->memory;
+        break;
+    default:
+        extern_out->of.global = instance->globals[index];
+        break;
     }
     return WRT_OK;
 }

@@ -2,17 +2,25 @@
  *
  * opcodes.inc says what each opcode does, work.h what the words there mean, and one of two headers
  * makes an interpreter of it: what a compiler makes fast differs. Three tables lead from an opcode
- * to its handler: `fast` looks ahead and does blocks that open or close together at once; `plain`
- * does one instruction each; `counted` sends every opcode to `count`, which counts a step and goes
- * on through `plain`: so running costs nothing for being able to stop after any instruction.
+ * to its handler: `fast` to handlers that look ahead and do what often comes together at once,
+ * `plain` to those that do one instruction each, `counted` sends every opcode to `count`, which
+ * counts a step and goes on through `plain`. So running costs nothing for being able to stop after
+ * any instruction. Where code must be small, there is no look-ahead.
  *
  * memcpy is the compiler's own, also in a freestanding build, where it would be a call. */
 #include "execution.h"
 #include "numeric.h"
 #include "work.h"
 
-
 #define memcpy __builtin_memcpy
+
+#if defined(__OPTIMIZE_SIZE__)
+#define RUN_MODE     PLAIN
+#define FAST_OPCODES "no_opcodes.inc"
+#else
+#define RUN_MODE     FAST
+#define FAST_OPCODES "opcodes.inc"
+#endif
 
 #if defined(__clang__)
 #include "dispatch_tail.h"

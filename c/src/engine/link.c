@@ -18,8 +18,8 @@ static const wrt_extern *find_import(const wrt_instance_config *config, const wr
 {
     for (uint32_t i = config->import_count; i > 0; i--) {
         const wrt_import *const import = &config->imports[i - 1];
-        if (import->module != NULL && import->name != NULL &&
-            names_are_equal(name, import->name) && names_are_equal(module, import->module)) {
+        if (import->module != NULL && import->name != NULL && names_are_equal(name, import->name) &&
+            names_are_equal(module, import->module)) {
             return &import->value;
         }
     }
@@ -65,15 +65,14 @@ static wrt_status fail_missing(const char *operation, const wrt_instance_config 
 
     for (uint32_t i = first; i < count; i = first_missing(config, i + 1)) missing++;
     return wrt_fail_detail(WRT_ERR_LINK, operation,
-                           "unknown import: number {0} is not there, {1} are missing in all",
-                           first, missing);
+                           "unknown import: number {0} is not there, {1} are missing in all", first,
+                           missing);
 }
 
 /* At least as large, and not allowed to become larger, than the module asks for. */
 static bool limits_fit(const wrt_extern_type *wanted, uint32_t size, uint32_t maximum)
 {
-    return size >= wanted->minimum &&
-           (wanted->maximum == UINT32_MAX || maximum <= wanted->maximum);
+    return size >= wanted->minimum && (wanted->maximum == UINT32_MAX || maximum <= wanted->maximum);
 }
 
 static bool function_fits(const wrt_extern_type *wanted, const wrt_function *function)
@@ -88,7 +87,8 @@ static bool fits(const wrt_extern_type *wanted, const wrt_extern *given)
 {
     if (wanted->kind != given->kind || given->of.function == NULL) return false;
     switch (given->kind) {
-    case WRT_EXTERN_FUNCTION: return function_fits(wanted, given->of.function);
+    case WRT_EXTERN_FUNCTION:
+        return function_fits(wanted, given->of.function);
     case WRT_EXTERN_TABLE:
         return given->of.table->element_type == wanted->value_type &&
                limits_fit(wanted, given->of.table->element_count,
@@ -104,10 +104,18 @@ static bool fits(const wrt_extern_type *wanted, const wrt_extern *given)
 static void connect(wrt_instance *instance, const wrt_extern_type *type, const wrt_extern *given)
 {
     switch (given->kind) {
-    case WRT_EXTERN_FUNCTION: instance->imported_functions[type->index] = given->of.function; break;
-    case WRT_EXTERN_TABLE: instance->tables[type->index] = given->of.table; break;
-    case WRT_EXTERN_MEMORY: instance->memory = given->of.memory; break;
-    default: instance->globals[type->index] = given->of.global; break;
+    case WRT_EXTERN_FUNCTION:
+        instance->imported_functions[type->index] = given->of.function;
+        break;
+    case WRT_EXTERN_TABLE:
+        instance->tables[type->index] = given->of.table;
+        break;
+    case WRT_EXTERN_MEMORY:
+        instance->memory = given->of.memory;
+        break;
+    default:
+        instance->globals[type->index] = given->of.global;
+        break;
     }
 }
 

@@ -19,7 +19,6 @@ typedef struct tally {
     uint64_t instructions;
     uint64_t pushes; /* of instructions that push the same everywhere */
     uint64_t ends;
-    uint64_t elses;
     uint64_t conditional_branches;
     uint64_t typed_blocks; /* those with a type index */
     uint64_t calls;
@@ -182,8 +181,7 @@ static void count_special(uint32_t opcode, tally *sums)
         if (sums->depth_max < sums->depth) sums->depth_max = sums->depth;
         break;
     case WRT__OP_ELSE:
-        sums->entries++;
-        sums->elses++;
+        sums->entries++; /* what it pushes, `if` has pushed before */
         break;
     case WRT__OP_END:
         sums->ends++;
@@ -238,9 +236,8 @@ static uint64_t pushes_at_most(const wrt__figures *figures, const tally *sums)
     const uint64_t block_results = sums->typed_blocks != 0 ? larger(results, 1) : 1;
     const uint64_t label_types = larger(larger(parameters, results), 1);
 
-    return sums->pushes + sums->typed_blocks * parameters + sums->elses * parameters +
-           sums->ends * block_results + sums->conditional_branches * label_types +
-           sums->calls * results;
+    return sums->pushes + sums->typed_blocks * parameters + sums->ends * block_results +
+           sums->conditional_branches * label_types + sums->calls * results;
 }
 
 /* In a small function every distance fits a side-table entry, and only the values that have to be

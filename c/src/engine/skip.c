@@ -13,9 +13,12 @@ static const uint8_t *skip_numbers(const uint8_t *bytes, uint32_t count)
 static const uint8_t *skip_immediates(const uint8_t *bytes, uint8_t immediate)
 {
     switch (immediate) {
-    case WRT__IMMEDIATE_NONE: return bytes;
-    case WRT__IMMEDIATE_F32: return bytes + 4;
-    case WRT__IMMEDIATE_F64: return bytes + 8;
+    case WRT__IMMEDIATE_NONE:
+        return bytes;
+    case WRT__IMMEDIATE_F32:
+        return bytes + 4;
+    case WRT__IMMEDIATE_F64:
+        return bytes + 8;
     case WRT__IMMEDIATE_TYPES: {
         const wrt__unsigned count = wrt__read_unsigned(bytes);
         return count.next + count.value;
@@ -32,8 +35,10 @@ static const uint8_t *skip_immediates(const uint8_t *bytes, uint8_t immediate)
     case WRT__IMMEDIATE_MEMARG_1:
     case WRT__IMMEDIATE_MEMARG_2:
     case WRT__IMMEDIATE_MEMARG_4:
-    case WRT__IMMEDIATE_MEMARG_8: return skip_numbers(bytes, 2);
-    default: return skip_numbers(bytes, 1);
+    case WRT__IMMEDIATE_MEMARG_8:
+        return skip_numbers(bytes, 2);
+    default:
+        return skip_numbers(bytes, 1);
     }
 }
 
