@@ -113,7 +113,7 @@ test-sanitized: setup sanitized
 
 test-rust: lint-rust
 	@if sh tools/have_cargo.sh "the tests of the Rust crates"; then \
-		cd rust && cargo test --quiet --workspace && cargo package --quiet --workspace --allow-dirty; \
+		cd rust && cargo test --quiet --workspace; \
 	fi
 
 lint: lint-c lint-python lint-rust
