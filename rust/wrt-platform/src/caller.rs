@@ -78,9 +78,9 @@ impl<'call> Caller<'call> {
         raw::usage(self.storage)
     }
 
-    /// Where it stands.
-    pub fn trap(&self) -> Result<Trap<'_>> {
+    /// The guest's frames, the innermost first.
+    pub fn backtrace(&self) -> impl Iterator<Item = Trap<'_>> {
         // SAFETY: it is alive while it calls.
-        unsafe { Trap::last(self.storage.raw()) }
+        (0..).map_while(|level| unsafe { Trap::frame(self.storage.raw(), level) })
     }
 }

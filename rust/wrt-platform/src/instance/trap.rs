@@ -66,7 +66,7 @@ pub struct Trap<'instance> {
 impl<'instance> Trap<'instance> {
     /// # Safety
     /// The instance is initialised, and lives for `'instance`, as do those it is linked with.
-    pub(crate) unsafe fn last(instance: *const sys::wrt_instance) -> Result<Self> {
+    pub(super) unsafe fn last(instance: *const sys::wrt_instance) -> Result<Self> {
         // SAFETY: zero is a valid value of every field (integers, null pointer).
         let mut raw = unsafe { mem::zeroed() };
         // SAFETY: the caller's promise.
@@ -76,7 +76,7 @@ impl<'instance> Trap<'instance> {
 
     /// # Safety
     /// As `last`.
-    pub(super) unsafe fn frame(instance: *const sys::wrt_instance, level: u32) -> Option<Self> {
+    pub(crate) unsafe fn frame(instance: *const sys::wrt_instance, level: u32) -> Option<Self> {
         // SAFETY: zero is a valid value of every field (integers, null pointer).
         let mut raw = unsafe { mem::zeroed() };
         // SAFETY: the caller's promise.
