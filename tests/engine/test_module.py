@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import random
+import struct
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -169,9 +171,42 @@ def test_damaged_name_section_is_as_good_as_none() -> None:
     content = assemble(NAMES)
     at = content.index(b"inner")
     assert function_name(Module(content), 1) == "inner"
-    for place, byte in ((at, 0xFF), (at - 1, 60), (at - 1, 4), (at - 3, 9), (at - 4, 2)):
+    for place, byte in ((at, 0xFF), (at - 1, 60), (at - 1, 4), (at - 3, 0), (at - 3, 9)):
         damaged = content[:place] + bytes([byte]) + content[place + 1 :]
         assert function_name(Module(damaged), 1) == "outer", (place - at, byte)
+
+
+def test_names_followed_by_what_does_not_belong_to_them_are_none() -> None:
+    """The two bytes more, read as a subsection, would be an empty one."""
+    content = assemble('(module (func (export "outer")))')
+    names = b"\1\0\5inner"
+    for more, expected in ((b"", "inner"), (b"\7\0", "outer")):
+        subsection = b"\1" + bytes([len(names + more)]) + names + more
+        section = b"\4name" + subsection
+        named = content + b"\0" + bytes([len(section)]) + section
+        assert function_name(Module(named), 0) == expected
+
+
+@pytest.mark.row("WE-1")
+def test_equal_types_are_known_by_the_first_of_them() -> None:
+    """So call_indirect compares two numbers. Read from the array of types, as parts.h has it."""
+    choice = random.Random(3)
+    kinds = [bytes(choice.choices((I32, I64), k=choice.randrange(3))) for _ in range(300)]
+    pairs = [(kinds[i], kinds[i + 1]) for i in range(0, 300, 2)]
+    words = {I32: "i32", I64: "i64"}
+
+    def listed(name: str, kind: bytes) -> str:
+        return f"({name} {' '.join(words[value] for value in kind)})"
+
+    text = "".join(
+        f"(type (func {listed('param', given)} {listed('result', taken)}))"
+        for given, taken in pairs
+    )
+    module = Module(assemble(f"(module {text})"))
+    content = ffi.buffer(module.raw.types, 16 * len(pairs))
+    canonical = [fields[4] for fields in struct.iter_unpack("2I2HI", content)]
+    assert canonical == [pairs.index(pair) for pair in pairs]
+    assert len(set(canonical)) < len(pairs) / 2
 
 
 # The buffer

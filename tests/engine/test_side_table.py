@@ -54,6 +54,13 @@ KEPT_AND_DROPPED = """(module (func (export "run") (param i32) (result i64)
     (drop) (drop) (drop))))"""
 
 
+OUT_OF_THE_FUNCTION = """(module (func (export "run") (param i32) (result i32)
+  (i32.const 1) (i32.const 2)
+  (br_if 0 (i32.const 3) (local.get 0))
+  (block (br_if 1 (i32.const 4) (local.get 0)) (return))
+  (drop) (drop) (br 0)))"""
+
+
 def far(instructions: int, branches: int) -> str:
     """A branch over so many instructions of two bytes, and over so many branches."""
     return f"""(module (func (param i32)
@@ -164,8 +171,8 @@ def test_side_table_of_a_real_program_is_that_of_the_model(path: Path) -> None:
 @pytest.mark.row("WE-1")
 @pytest.mark.parametrize(
     ("text", "long_ones"),
-    [(FEATURES, 1), (DEAD_CODE, 0), (KEPT_AND_DROPPED, 5)],
-    ids=["features", "dead code", "kept and dropped"],
+    [(FEATURES, 1), (DEAD_CODE, 0), (KEPT_AND_DROPPED, 5), (OUT_OF_THE_FUNCTION, 0)],
+    ids=["features", "dead code", "kept and dropped", "out of the function"],
 )
 def test_side_table_of_rare_branches_is_that_of_the_model(text: str, long_ones: int) -> None:
     assert check(assemble(text))[1] == long_ones

@@ -100,6 +100,9 @@ def test_verdict_on_mutated_modules_is_that_of_wasm_tools(tmp_path: Path) -> Non
 INVALID = {
     "(func (result i32) (i64.const 0))": "type mismatch at byte 26",
     "(func (result i32))": "type mismatch at byte 24",
+    "(func (result i32) (br 0 (i64.const 0)))": "type mismatch at byte 26",
+    "(func (drop (block (result i32) (unreachable) (br_if 0 (i32.const 0)) (i64.eqz))))":
+        "type mismatch at byte 30",
     "(func (i32.const 0))": "type mismatch at byte 25: values remain at the end of the block",
     "(func (i32.const 0) (i32.add) (drop))": "type mismatch at byte 25",
     "(func (drop (select (ref.null func) (ref.null func) (i32.const 0))))":
@@ -128,6 +131,8 @@ INVALID = {
     "(memory 2 1)": "size minimum must not be greater than maximum at byte 11",
     "(table 2 1 funcref)": "size minimum must not be greater than maximum at byte 11",
     "(global i32 (i64.const 0))": "type mismatch in the constant expression at byte 13",
+    "(global i32 (i32.const 0) (i32.const 0))":
+        "type mismatch in the constant expression at byte 13",
     "(global i32 (i32.ctz (i32.const 1)))": "constant expression required at byte 15",
     "(import \"a\" \"b\" (global (mut i32))) (global i32 (global.get 0))":
         "constant expression required: global 0 at byte 23 is mutable",
@@ -178,6 +183,7 @@ MALFORMED = {
     HEADER + b"\2\5\1\1\xff\0\0":
         "malformed UTF-8 encoding in the name at byte 12",
     HEADER + b"\0\2\1\xc0": "malformed UTF-8 encoding in the name at byte 11",
+    HEADER + b"\0\3\1\xc3\xa9": "malformed UTF-8 encoding in the name at byte 11",
     HEADER + TYPE + FUNCTION:
         "function and code section have inconsistent lengths; end at byte 18",
     HEADER + b"\x0c\1\1": "data count and data section have inconsistent lengths; end at byte 11",
@@ -227,6 +233,39 @@ def test_what_the_engine_does_not_take_is_told_from_what_is_wrong(content: bytes
     assert said_of(content) == ("unsupported", UNSUPPORTED[content])
 
 
+def text_samples(count: int) -> list[bytes]:
+    """Byte strings that are UTF-8, or nearly."""
+    choice = random.Random(8)
+    edges = [0x7F, 0x80, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF]
+    samples = [chr(edge).encode() for edge in edges]
+    samples += [b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xf4\x90\x80\x80", b"\xe0\x9f\xbf"]
+    samples += [b"\xf0\x8f\xbf\xbf", b"\xc1\xbf", b"\xf5\x80\x80\x80", b"\x80"]
+    while len(samples) < count:
+        sample = bytearray(choice.choice(samples))
+        if choice.random() < 0.3:
+            sample += choice.choice(samples[:17])
+        sample[choice.randrange(len(sample))] ^= choice.choice((0, 1 << choice.randrange(8)))
+        samples.append(bytes(sample[choice.randrange(2) : 9]) or b"x")
+    return samples
+
+
+def is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8", "strict")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@pytest.mark.row("WE-1")
+def test_names_are_utf8_just_where_python_says_so() -> None:
+    samples = text_samples(5000)
+    ours = [verdict(HEADER + section(0, leb(len(text)) + text)) for text in samples]
+    theirs = ["valid" if is_utf8(text) else "malformed" for text in samples]
+    assert ours == theirs
+    assert min(theirs.count("valid"), theirs.count("malformed")) > 500
+
+
 @pytest.mark.row("WE-1")
 def test_offset_is_that_of_the_instruction() -> None:
     """Found again in what wasm-tools prints."""
@@ -257,6 +296,27 @@ def test_deepest_operand_stack_is_the_limit_that_the_header_tells() -> None:
     over = with_large_body("(i32.const 0)" * (most + 1) + "(drop)" * (most + 1))
     assert said_of(over)[0] == "unsupported"
     assert f"deeper than the {most} values" in last_error()
+
+
+@pytest.mark.row("WE-1")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(func (return) " + "(block (result i32) (return))" * 99 + "(return))",
+        f"(func (result {'i32 ' * 40}) "
+        + "".join(f"(unreachable) (br_if {depth}) (block " for depth in range(99))
+        + ") (unreachable)" * 99
+        + ")",
+        "(func " + "(return) (block (param i32 i32 i32) (block " * 99 + ") (return))" * 99 + ")",
+        "(func (return) " + "(if (param i32 i32) (then (return)) (else (return)))" * 99 + ")",
+        '(import "a" "b" (func (result i32 i32))) (func ' + "(call 0)" * 99 + "(return))",
+        "(func (local i32) " + "(local.get 0)" * 99 + "(return))",
+    ],
+    ids=["ends", "br_if", "block parameters", "else", "calls", "locals"],
+)
+def test_layout_is_enough_for_code_that_only_piles_up_values(text: str) -> None:
+    """`load` hands init just the bytes that the layout asked for."""
+    assert load(assemble(f"(module {text})")) == lib.WRT_OK, last_error()
 
 
 def with_large_body(code: str) -> bytes:
