@@ -1,0 +1,20 @@
+"""The other compiler: clang takes every source without a word, in the strictest of its moods."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from common import ROOT, run
+
+HOSTED = ["core", "engine", "linux", "wasi"]
+SOURCES = [path for folder in HOSTED for path in sorted((ROOT / "c/src" / folder).glob("*.c"))]
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_source_is_clean(source: Path) -> None:
+    warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+    include = f"-I{ROOT}/c/include"
+    assert run("clang", "-std=c11", *warnings, "-fsyntax-only", include, source) == ""
