@@ -27,10 +27,10 @@ static uint8_t read_constant_instruction(wrt__loader *loader, uint32_t opcode, u
 
     switch (opcode) {
     case WRT__OP_I32_CONST:
-        (void)wrt__read_leb(reader, 32, true);
+        wrt__skip_signed(reader, 32);
         return WRT_I32;
     case WRT__OP_I64_CONST:
-        (void)wrt__read_leb(reader, 64, true);
+        wrt__skip_signed(reader, 64);
         return WRT_I64;
     case WRT__OP_F32_CONST:
         wrt__skip_bytes(reader, 4);

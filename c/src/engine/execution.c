@@ -15,35 +15,6 @@ enum { SLICE = 1 << 20 }; /* instructions between two looks at the clock */
 
 static const wrt__frame host_record = {0};
 
-static bool is_ready(const wrt_instance *instance)
-{
-    return instance != NULL && instance->magic == WRT__INSTANCE_MAGIC && instance->self == instance;
-}
-
-static wrt_status fail_unready(const wrt_instance *instance, const char *operation)
-{
-    if (instance == NULL) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "instance is NULL");
-    }
-    if (instance->magic == WRT__INSTANCE_MAGIC) {
-        return wrt_fail(WRT_ERR_STATE, operation, "the instance was moved in memory");
-    }
-    return wrt_fail(WRT_ERR_STATE, operation, "the instance is not initialised");
-}
-
-static bool is_paused(const wrt_instance *instance)
-{
-    return instance->state == WRT__CALLED || instance->state == WRT__STARTING;
-}
-
-static int64_t fuel_left(const wrt_instance *instance)
-{
-    const wrt__execution *const x = wrt__execution_of(instance);
-    const bool is_under_way = is_paused(instance) || instance->state == WRT__RUNNING;
-
-    return x->account + (is_under_way ? (int64_t)wrt__unexecuted(x) : 0);
-}
-
 /* Clears the flag; true if it was set. */
 static bool take_interrupt(wrt__execution *x)
 {
@@ -52,22 +23,8 @@ static bool take_interrupt(wrt__execution *x)
 
 void wrt_instance_interrupt(wrt_instance *instance)
 {
-    if (!is_ready(instance)) return;
+    if (instance == NULL || instance->magic != WRT__INSTANCE_MAGIC) return;
     __atomic_store_n(&wrt__execution_of(instance)->interrupt, 1, __ATOMIC_RELAXED);
-}
-
-static void note_place(const wrt__execution *x, wrt_trap *trap)
-{
-    trap->function = UINT32_MAX;
-    trap->depth = 0;
-    if (x->code == NULL) return;
-    trap->module = x->instance->module;
-    trap->function = x->imported_functions + (uint32_t)(x->code - x->codes);
-    trap->offset = (uint32_t)(x->pc - x->bytes);
-    trap->depth = 1;
-    for (const wrt__frame *record = x->frame; record < x->stack_end; record++) {
-        trap->depth += record->instance != NULL;
-    }
 }
 
 /* True if a call that returned `status` can be run on. */
@@ -152,11 +109,11 @@ static wrt_status drive(wrt_instance *instance, const char *operation, uint64_t 
             *done_out = true;
             return WRT_OK;
         case WRT__TRAPPED:
-            note_place(x, &x->trap);
+            wrt__note_place(x, &x->trap);
             return wrt_fail_detail(WRT_ERR_TRAP, operation, wrt_trap_text(x->trap.code),
                                    x->trap.function, x->trap.offset);
         case WRT__HOST_ENDED:
-            note_place(x, &x->trap);
+            wrt__note_place(x, &x->trap);
             return fail_host(x, operation);
         case WRT__WAITING:
             return WRT_OK;
@@ -232,7 +189,8 @@ static wrt_status push_call(wrt_instance *instance, const char *operation, wrt_f
 wrt_status wrt_instance_begin(wrt_instance *instance, wrt_function *function,
                               const wrt_value *arguments, uint32_t argument_count)
 {
-    if (!is_ready(instance)) return fail_unready(instance, __func__);
+    const wrt_status ready = wrt__check_instance(instance, __func__);
+    if (ready != WRT_OK) return ready;
     switch (instance->state) {
     case WRT__STARTING:
         return wrt_fail(WRT_ERR_STATE, __func__, "the start function has not run to its end");
@@ -263,8 +221,9 @@ static wrt_status run(wrt_instance *instance, const char *operation, uint64_t in
 {
     if (done_out == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "done_out is NULL");
     *done_out = false;
-    if (!is_ready(instance)) return fail_unready(instance, operation);
-    if (!is_paused(instance)) {
+    const wrt_status ready = wrt__check_instance(instance, operation);
+    if (ready != WRT_OK) return ready;
+    if (!wrt__is_paused(instance)) {
         return wrt_fail(WRT_ERR_STATE, operation, "no call has been begun, or it is running");
     }
     return run_outermost(instance, operation, instructions, exact, done_out);
@@ -282,7 +241,8 @@ wrt_status wrt_instance_step(wrt_instance *instance, uint64_t instructions, bool
 
 wrt_status wrt_instance_results(wrt_instance *instance, wrt_value *results, uint32_t result_count)
 {
-    if (!is_ready(instance)) return fail_unready(instance, __func__);
+    const wrt_status ready = wrt__check_instance(instance, __func__);
+    if (ready != WRT_OK) return ready;
     if (instance->state != WRT__ENDED) {
         return wrt_fail(WRT_ERR_STATE, __func__, "no call has ended");
     }
@@ -298,8 +258,9 @@ wrt_status wrt_instance_results(wrt_instance *instance, wrt_value *results, uint
 
 wrt_status wrt_instance_abort(wrt_instance *instance)
 {
-    if (!is_ready(instance)) return fail_unready(instance, __func__);
-    if (!is_paused(instance)) return wrt_fail(WRT_ERR_STATE, __func__, "no call is paused");
+    const wrt_status ready = wrt__check_instance(instance, __func__);
+    if (ready != WRT_OK) return ready;
+    if (!wrt__is_paused(instance)) return wrt_fail(WRT_ERR_STATE, __func__, "no call is paused");
     drop_outermost(wrt__execution_of(instance), 0);
     instance->state = instance->state == WRT__STARTING ? WRT__FAILED : WRT__TRAPPED_CALL;
     return WRT_OK;
@@ -349,7 +310,8 @@ wrt_status wrt_instance_start(wrt_instance *instance, uint64_t timeout_ns)
 {
     time_limit deadline;
 
-    if (!is_ready(instance)) return fail_unready(instance, __func__);
+    const wrt_status ready = wrt__check_instance(instance, __func__);
+    if (ready != WRT_OK) return ready;
     const wrt_status status = set_deadline(timeout_ns, &deadline);
     if (status != WRT_OK) return status;
     switch (instance->state) {
@@ -440,7 +402,8 @@ wrt_status wrt_instance_call(wrt_instance *instance, const wrt_call *call)
     wrt_function_type type;
     time_limit deadline;
 
-    if (!is_ready(instance)) return fail_unready(instance, __func__);
+    const wrt_status ready = wrt__check_instance(instance, __func__);
+    if (ready != WRT_OK) return ready;
     wrt_status status = wrt__config_read(__func__, call, &known, sizeof known);
     if (status != WRT_OK) return status;
     if (!wrt__is_zero(known.reserved, sizeof known.reserved)) {
@@ -465,103 +428,4 @@ wrt_status wrt_instance_call(wrt_instance *instance, const wrt_call *call)
         status = wrt_instance_results(instance, known.results, known.result_count);
     }
     return status;
-}
-
-wrt_status wrt_instance_set_fuel(wrt_instance *instance, bool has_fuel, uint64_t fuel)
-{
-    if (!is_ready(instance)) return fail_unready(instance, __func__);
-    if (has_fuel && fuel > (uint64_t)INT64_MAX / 2) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "fuel is above INT64_MAX / 2");
-    }
-    wrt__execution *const x = wrt__execution_of(instance);
-    const int64_t wanted = has_fuel ? (int64_t)fuel : INT64_C(1) << WRT__UNBOUNDED;
-    const int64_t more = wanted - fuel_left(instance);
-
-    x->account += more;
-    x->granted += (uint64_t)more;
-    x->is_bounded = has_fuel;
-    return WRT_OK;
-}
-
-wrt_status wrt_instance_trap(const wrt_instance *instance, wrt_trap *trap_out)
-{
-    if (!is_ready(instance)) return fail_unready(instance, __func__);
-    if (trap_out == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "trap_out is NULL");
-    const wrt__execution *const x = wrt__execution_of(instance);
-
-    *trap_out = x->trap;
-    if (is_paused(instance)) note_place(x, trap_out);
-    return WRT_OK;
-}
-
-wrt_status wrt_instance_frame(const wrt_instance *instance, uint32_t level, wrt_trap *frame_out)
-{
-    if (!is_ready(instance)) return fail_unready(instance, __func__);
-    if (frame_out == NULL) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "frame_out is NULL");
-    }
-    const wrt__execution *const x = wrt__execution_of(instance);
-    wrt_trap place = {.function = UINT32_MAX};
-
-    note_place(x, &place);
-    const uint32_t depth = place.depth;
-    *frame_out = place;
-    if (level < depth && level == 0) return WRT_OK;
-    uint32_t at = 0;
-    for (const wrt__frame *record = x->frame; record < x->stack_end && level < depth; record++) {
-        if (record->instance == NULL || ++at != level) continue;
-        const wrt_module *const module = record->instance->module;
-        *frame_out = (wrt_trap){
-            .function = module->usage.imported_function_count + record->function,
-            .offset = record->pc - 1, /* within the call */
-            .depth = depth - level,
-            .module = module,
-        };
-        return WRT_OK;
-    }
-    *frame_out = (wrt_trap){.function = UINT32_MAX};
-    return wrt_fail_detail(WRT_ERR_NOT_FOUND, __func__, "level is {0}, the stack has {1} frames",
-                           level, depth);
-}
-
-wrt_status wrt_instance_query(const wrt_instance *instance, wrt_instance_usage *usage_out)
-{
-    if (!is_ready(instance)) return fail_unready(instance, __func__);
-    if (usage_out == NULL) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "usage_out is NULL");
-    }
-    const wrt__execution *const x = wrt__execution_of(instance);
-    const wrt_memory *const memory = instance->memory;
-    const int64_t left = fuel_left(instance);
-
-    *usage_out = (wrt_instance_usage){
-        .fuel_used = x->granted - (uint64_t)left,
-        .fuel_left = x->is_bounded == 0 ? UINT64_MAX : (uint64_t)left,
-        .buffer_bytes = instance->buffer_bytes,
-        .stack_peak_bytes = (uint32_t)((uintptr_t)x->peak_cell - (uintptr_t)x->stack +
-                                       (uintptr_t)x->stack_end - (uintptr_t)x->peak_frame),
-        .memory_pages = memory == NULL ? 0 : memory->page_count,
-        .memory_peak_pages = memory == NULL ? 0 : memory->peak_pages,
-        .refused_growths = memory == NULL ? 0 : memory->refused_growths,
-    };
-    return WRT_OK;
-}
-
-const char *wrt_trap_text(uint32_t code)
-{
-    static const char *const texts[] = {
-        [WRT_TRAP_NONE] = "no trap",
-        [WRT_TRAP_UNREACHABLE] = "unreachable",
-        [WRT_TRAP_INTEGER_DIVIDE_BY_ZERO] = "integer divide by zero",
-        [WRT_TRAP_INTEGER_OVERFLOW] = "integer overflow",
-        [WRT_TRAP_INVALID_CONVERSION] = "invalid conversion to integer",
-        [WRT_TRAP_MEMORY_OUT_OF_BOUNDS] = "out of bounds memory access",
-        [WRT_TRAP_TABLE_OUT_OF_BOUNDS] = "out of bounds table access",
-        [WRT_TRAP_UNDEFINED_ELEMENT] = "undefined element",
-        [WRT_TRAP_UNINITIALIZED_ELEMENT] = "uninitialized element",
-        [WRT_TRAP_CALL_TYPE_MISMATCH] = "indirect call type mismatch",
-        [WRT_TRAP_STACK_EXHAUSTED] = "call stack exhausted",
-    };
-
-    return code < sizeof texts / sizeof *texts ? texts[code] : "unknown trap";
 }

@@ -119,6 +119,15 @@ void wrt__switch_instance(wrt__execution *x, wrt_instance *instance);
 /* Takes a branch whose side-table entry is long. */
 void wrt__branch_long(wrt__execution *x);
 
+/* WRT_OK if it is an instance, initialised, and where it was then. */
+wrt_status wrt__check_instance(const wrt_instance *instance, const char *operation);
+
+/* True if a call has been begun, and is not running. */
+bool wrt__is_paused(const wrt_instance *instance);
+
+/* Where the guest stands: module, function, offset and depth. */
+void wrt__note_place(const wrt__execution *x, wrt_trap *trap);
+
 /* Instructions of all functions on the stack that are paid for, but have not run. */
 uint64_t wrt__unexecuted(const wrt__execution *x);
 

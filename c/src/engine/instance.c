@@ -333,18 +333,9 @@ wrt_status wrt_instance_deinit(wrt_instance *instance)
     return status;
 }
 
-static wrt_status check_ready(const wrt_instance *instance, const char *operation)
-{
-    if (instance == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "instance is NULL");
-    if (instance->magic != WRT__INSTANCE_MAGIC || instance->self != instance) {
-        return wrt_fail(WRT_ERR_STATE, operation, "the instance is not initialised, or was moved");
-    }
-    return WRT_OK;
-}
-
 wrt_status wrt_instance_memory(wrt_instance *instance, wrt_memory **memory_out)
 {
-    const wrt_status status = check_ready(instance, __func__);
+    const wrt_status status = wrt__check_instance(instance, __func__);
     if (status != WRT_OK) return status;
     if (memory_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "memory_out is NULL");
@@ -359,7 +350,7 @@ wrt_status wrt_instance_export(wrt_instance *instance, const char *name, size_t 
 {
     uint32_t kind, index;
 
-    const wrt_status status = check_ready(instance, __func__);
+    const wrt_status status = wrt__check_instance(instance, __func__);
     if (status != WRT_OK) return status;
     if (extern_out == NULL || (name == NULL && name_size != 0)) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "name or extern_out is NULL");

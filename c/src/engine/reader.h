@@ -58,4 +58,14 @@ static inline uint32_t wrt__read_u32(wrt__reader *reader)
     return (uint32_t)wrt__read_leb(reader, 32, false);
 }
 
+/* Steps over a signed integer that need not be known. */
+static inline void wrt__skip_signed(wrt__reader *reader, uint32_t bits)
+{
+    if (reader->at < reader->end && reader->bytes[reader->at] < 0x80) {
+        reader->at++;
+    } else {
+        (void)wrt__read_leb(reader, bits, true);
+    }
+}
+
 #endif

@@ -105,10 +105,10 @@ static void read_immediates(wrt__validator *validator, uint8_t immediate)
         read_memarg(validator, 3);
         break;
     case WRT__IMMEDIATE_I32:
-        (void)wrt__read_leb(reader, 32, true);
+        wrt__skip_signed(reader, 32);
         break;
     case WRT__IMMEDIATE_I64:
-        (void)wrt__read_leb(reader, 64, true);
+        wrt__skip_signed(reader, 64);
         break;
     case WRT__IMMEDIATE_F32:
         wrt__skip_bytes(reader, 4);
