@@ -139,10 +139,12 @@ def command_line() -> list[str]:
 
 def runners() -> list[Runner]:
     """One for each language that can be had here; what can't is said in one line."""
+    print("building the runner in C", file=sys.stderr)
     found = [
         Runner("C", build_c(), "plain"),
         Runner("Python", command_line(), "units"),
     ]
+    print("building the runner in Rust: a minute, the first time", file=sys.stderr)
     try:
         found.append(Runner("Rust", build_rust(), "plain"))
     except FetchError as error:
