@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import argparse
@@ -33,13 +33,27 @@ exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the arguments say and returns the exit code."""
     try:
-        return _main(sys.argv[1:] if arguments is None else list(arguments))
+        _open_standard_streams()
+        code = _main(sys.argv[1:] if arguments is None else list(arguments))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except BrokenPipeError:
         return _closed_pipe()
     except OSError as error:
-        return _say(f"{error.strerror or error}", 74)
+        _silence(1)
+        return _say(f"standard output: {error.strerror or error}", 74)
+
+
+def _open_standard_streams() -> None:
+    """A file that we open must never become 0, 1 or 2, which the guest is given."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
 
 
 def _main(words: list[str]) -> int:
@@ -47,7 +61,10 @@ def _main(words: list[str]) -> int:
         import wrt_platform
 
         return _print_line(f"wrt {wrt_platform.__version__}")
-    options = _parser().parse_args(words)
+    try:
+        options = _parser().parse_args(words)
+    except SystemExit as ended:  # after --help, or what was wrong
+        return int(ended.code or 0)
     if options.command == "run":
         return _run(options)
     return _inspect(options) if options.command == "inspect" else _doctor(options)
@@ -56,13 +73,23 @@ def _main(words: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    parser = argparse.ArgumentParser(
+    class Parser(argparse.ArgumentParser):
+        """Says what is wrong in one line."""
+
+        def error(self, message: str) -> NoReturn:
+            told = message.replace("MODULE, ARGS", "MODULE")
+            sys.exit(_say(f"{told}; try `{self.prog} --help`", 2))
+
+        def print_help(self, file: Any = None) -> None:
+            print(self.format_help(), end="", flush=True)  # argparse's own hides a full disk
+
+    parser = Parser(
         prog="wrt",
         description="Runs WebAssembly programs inside limits that are enforced.",
         epilog="`wrt run --help` lists the exit codes.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="wrt")
     _run_parser(commands)
     for name, summary in (
         ("inspect", "what a module holds, wants, offers, and needs of memory"),
@@ -201,12 +228,14 @@ def _print(found: dict[str, Any], text: str, form: str) -> int:
 
 
 def _print_line(text: str) -> int:
-    print(text, flush=True)
+    print(text)
     return 0
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    """An exception's text in one line, without the name of the C call that failed."""
+    text = " ".join(str(error).split())
+    return text.removeprefix(f"{getattr(error, 'operation', '')}: ")
 
 
 def _say(text: str, code: int) -> int:

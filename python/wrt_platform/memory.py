@@ -86,7 +86,7 @@ class Memory:
 
     @property
     def refused_growths(self) -> int:
-        """How often growth was refused."""
+        """How often a guest's memory.grow was refused."""
         return int(self._pointer.refused_growths)
 
     def __len__(self) -> int:

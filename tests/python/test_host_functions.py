@@ -158,7 +158,9 @@ def fails(*_: Any) -> float:
 
 def test_exception_ends_the_call_and_is_the_cause() -> None:
     instance = instance_with(fails)
-    with pytest.raises(HostError, match=r"host function env\.f failed: KeyError: 'missing'") as info:
+    with pytest.raises(
+        HostError, match=r"host function env\.f failed: KeyError: 'missing'"
+    ) as info:
         instance.call("main", 1, 2)
     assert isinstance(info.value.__cause__, KeyError)
     with pytest.raises(HostError):

@@ -126,8 +126,8 @@ def test_memory_of_an_instance_is_given_back_inside_a_collection() -> None:
     allocator = LinuxAllocatorBuilder().with_maximum_pages(4).build()
     for _ in range(20):
         instance = Instance(MODULE, allocator=allocator)
-        cycle = [instance, instance.memory.view()]
-        cycle.append(cycle)  # type: ignore[arg-type]
+        cycle: list[object] = [instance, instance.memory.view()]
+        cycle.append(cycle)
         del cycle, instance
         with allocator._lock:
             gc.collect()
@@ -144,7 +144,7 @@ def test_memory_stands_alone() -> None:
     assert memory.grow(2) == 1
     with pytest.raises(LimitError):
         memory.grow(1)
-    assert (memory.pages, memory.peak_pages, memory.refused_growths) == (3, 3, 1)
+    assert (memory.pages, memory.peak_pages, memory.refused_growths) == (3, 3, 0)  # no guest asked
     address = address_of(view)
     del memory
     gc.collect()
@@ -197,5 +197,7 @@ m, t, g = Memory(1), Table("funcref", 1), Global("i64", 1)
 t[0] = HostFunction(lambda: None, FunctionType())
 cycle = [a]; cycle.append(cycle)
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
+    )
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
