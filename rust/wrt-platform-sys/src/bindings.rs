@@ -892,7 +892,8 @@ pub struct wrt_linux_allocator_report {
     pub mlock: wrt_enforcement,
     pub name: wrt_enforcement,
 }
-/// Caller-provided storage. Fields are private. It must not be moved (STATE).
+/** Caller-provided storage. Fields are private. It may be moved while no allocation is out (else
+ STATE); then its interface is to be asked for again.*/
 #[repr(C)]
 #[derive(Debug)]
 pub struct wrt_linux_allocator {
@@ -937,7 +938,8 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Reports what is out and what protects it. Cost: constant, no system call.
- Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, moved, or after fork).*/
+ Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, moved while an
+ allocation is out, or after fork).*/
     pub fn wrt_linux_allocator_query(
         allocator: *const wrt_linux_allocator,
         report_out: *mut wrt_linux_allocator_report,
@@ -945,7 +947,7 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Ends the allocator. A zeroed one is accepted, so twice is harmless.
- Errors: STATE (an allocation is out, the allocator was moved, or after fork).*/
+ Errors: STATE (an allocation is out, or after fork).*/
     pub fn wrt_linux_allocator_deinit(allocator: *mut wrt_linux_allocator) -> wrt_status;
 }
 pub const WRT_POOL_CLASS_MAX: wrt_pool_limit = 8;
@@ -1086,7 +1088,8 @@ pub struct wrt_static_allocator_report {
     pub guard_regions: wrt_enforcement,
     pub canaries: wrt_enforcement,
 }
-/// Caller-provided storage. Fields are private. It must not be moved (STATE).
+/** Caller-provided storage. Fields are private. It may be moved while no allocation is out (else
+ STATE); then its interface is to be asked for again.*/
 #[repr(C)]
 #[derive(Debug)]
 pub struct wrt_static_allocator {
@@ -1132,7 +1135,7 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Reports what is out and what protects it. Cost: constant.
- Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, or moved).*/
+ Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, or moved while an allocation is out).*/
     pub fn wrt_static_allocator_query(
         allocator: *const wrt_static_allocator,
         report_out: *mut wrt_static_allocator_report,
@@ -1140,7 +1143,7 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Returns the buffer to the caller. A zeroed allocator is accepted, so twice is harmless.
- Errors: STATE (an allocation is out, or the allocator was moved).*/
+ Errors: STATE (an allocation is out).*/
     pub fn wrt_static_allocator_deinit(
         allocator: *mut wrt_static_allocator,
     ) -> wrt_status;

@@ -111,7 +111,6 @@ fn fuel_stops_exactly_and_more_fuel_goes_on() -> Result<()> {
 }
 
 #[test]
-#[expect(clippy::cast_possible_truncation, reason = "a short test")]
 fn steps_are_exact_and_a_paused_call_can_be_dropped() -> Result<()> {
     let module = load(SUM);
     let mut instance = instance(&module)?;
