@@ -89,7 +89,7 @@ def test_the_driver_notices_a_byte_read_beyond_the_end(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "c", broken)
     reader = broken / "src/engine/reader.h"
     text = reader.read_text()
-    assert text.count("reader->at < reader->end") == 2
+    assert text.count("reader->at < reader->end") == 3
     reader.write_text(text.replace("reader->at < reader->end", "reader->at <= reader->end"))
     done = feed(compile_driver(broken, tmp_path / "hostile"), PROGRAMS[0], 0)
     assert done.returncode != 0

@@ -29,13 +29,12 @@ static uint32_t read_prefixed(wrt__reader *reader, uint32_t start)
     return WRT__OP_NOP;
 }
 
-uint32_t wrt__read_opcode(wrt__reader *reader)
+uint32_t wrt__read_rare_opcode(wrt__reader *reader)
 {
     const uint32_t start = reader->at;
     const uint32_t code = wrt__read_byte(reader);
 
     if (code == WRT__OP_PREFIX) return read_prefixed(reader, start);
-    if (wrt__opcodes[code].immediate != WRT__IMMEDIATE_ILLEGAL) return code;
     if (code == SIMD_PREFIX) {
         wrt__reader_fail(reader, WRT_ERR_UNSUPPORTED, "SIMD instruction at byte {0}", start, 0);
     } else {

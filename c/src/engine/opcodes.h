@@ -17,8 +17,8 @@ enum wrt__opcode_number {
 /* What follows an opcode. */
 enum wrt__immediate {
     WRT__IMMEDIATE_ILLEGAL, /* there is no such opcode */
+    WRT__IMMEDIATE_PREFIX,  /* another opcode: up to here, wrt__read_opcode must look closer */
     WRT__IMMEDIATE_NONE,
-    WRT__IMMEDIATE_PREFIX,
     WRT__IMMEDIATE_BLOCK_TYPE,
     WRT__IMMEDIATE_LABEL,
     WRT__IMMEDIATE_LABELS,
@@ -58,7 +58,20 @@ typedef struct wrt__opcode {
 
 extern const wrt__opcode wrt__opcodes[WRT__OP_COUNT];
 
+/* The same for an opcode behind a prefix, for one that there is not, and at the end. */
+uint32_t wrt__read_rare_opcode(wrt__reader *reader);
+
 /* Reads an opcode, prefix and all; fails on one that there is not. */
-uint32_t wrt__read_opcode(wrt__reader *reader);
+static inline uint32_t wrt__read_opcode(wrt__reader *reader)
+{
+    if (reader->at < reader->end) {
+        const uint8_t code = reader->bytes[reader->at];
+        if (wrt__opcodes[code].immediate > WRT__IMMEDIATE_PREFIX) {
+            reader->at++;
+            return code;
+        }
+    }
+    return wrt__read_rare_opcode(reader);
+}
 
 #endif
