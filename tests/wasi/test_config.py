@@ -207,21 +207,6 @@ def test_second_thread_is_refused_not_let_in(folder: Path) -> None:
     os.close(write_end)
 
 
-def test_closing_while_a_call_waits_is_refused(folder: Path) -> None:
-    read_end, write_end = os.pipe()
-    console = OurConsole(standard_input=read_end, preopens=[(folder, "/")])
-    waiting = threading.Thread(target=console.get, args=(0, 1))
-    waiting.start()
-    time.sleep(0.1)
-    with pytest.raises(StateError, match="under way"):
-        console.wasi.close()
-    os.write(write_end, b"x")
-    waiting.join()
-    console.wasi.close()
-    os.close(read_end)
-    os.close(write_end)
-
-
 def test_exit_code_belongs_to_the_run(folder: Path) -> None:
     from wrt_platform import ExitError
 
@@ -248,7 +233,9 @@ def test_preopens_are_seen_in_their_order(folder: Path) -> None:
 
 
 def test_file_object_stays_open_as_long_as_it_is_lent(tmp_path: Path) -> None:
-    console = OurConsole(standard_output=open(tmp_path / "output", "wb", buffering=0))
+    file = open(tmp_path / "output", "wb", buffering=0)  # noqa: SIM115: nobody else keeps it
+    console = OurConsole(standard_output=file)
+    del file
     assert console.put(1, b"kept") == 4
     assert (tmp_path / "output").read_bytes() == b"kept"
 
@@ -281,6 +268,16 @@ def test_moved_object_is_refused(raw: Any) -> None:
     ):
         with pytest.raises(StateError, match="moved"):
             check(call())
+    check(lib.wrt_wasi_deinit(wasi))
+
+
+def test_closing_while_a_call_is_under_way_is_refused(raw: Any) -> None:
+    config, wasi, _buffer = raw
+    check(lib.wrt_wasi_init(wasi, config))
+    wasi.busy = 1  # as it is while a thread is inside; the moment itself cannot be met reliably
+    with pytest.raises(StateError, match="under way"):
+        check(lib.wrt_wasi_deinit(wasi))
+    wasi.busy = 0
     check(lib.wrt_wasi_deinit(wasi))
 
 
@@ -327,7 +324,8 @@ def test_kernel_without_openat2_is_told_at_once(folder: Path) -> None:
         "import wrt_platform.wasi\n"
         "from wrt_platform import WasiBuilder, UnsupportedError\n"
         "libc = ctypes.CDLL(None, use_errno=True)\n"
-        "code = [(0x20, 0, 0, 0), (0x15, 0, 1, 437), (6, 0, 0, 0x50000 | 38), (6, 0, 0, 0x7FFF0000)]\n"
+        "code = [(0x20, 0, 0, 0), (0x15, 0, 1, 437)]\n"  # if the number is that of openat2 ...
+        "code += [(6, 0, 0, 0x50000 | 38), (6, 0, 0, 0x7FFF0000)]\n"  # ... answer ENOSYS
         "raw = b''.join(struct.pack('HBBI', *line) for line in code)\n"
         "keep = ctypes.create_string_buffer(raw)\n"
         "program = struct.pack('HxxxxxxP', len(code), ctypes.addressof(keep))\n"

@@ -305,7 +305,7 @@ def racing(ways: Path) -> Iterator[Callable[[], int]]:
 @pytest.mark.usefixtures("unchanged")
 def test_no_race_leads_out(console: OurConsole, racing: Callable[[], int]) -> None:
     seen: dict[int | bytes, int] = {}
-    for round_number in range(3000):
+    for round_number in range(1000):
         file = console.open(3, "turn/secret", rights=1 << 1)
         found = console.get(file, 10) if file > 0 else file
         if file > 0:
@@ -318,8 +318,8 @@ def test_no_race_leads_out(console: OurConsole, racing: Callable[[], int]) -> No
         console.path_unlink_file(3, *console.path("turn/secret/"))
     assert b"secret" not in seen
     assert set(seen) == {b"inside", -NOTCAPABLE}, seen  # both sides of the race were met
-    assert min(seen.values()) > 30
-    assert racing() > 1000
+    assert min(seen.values()) > 10
+    assert racing() > 300
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -338,7 +338,7 @@ def test_no_race_with_dots_leads_out(console: OurConsole, ways: Path) -> None:
     thread.start()
     seen = set()
     try:
-        for _ in range(2000):
+        for _ in range(1000):
             file = console.open(3, "a/b/c/../../../../outside/secret", rights=1 << 1)
             seen.add(file)
             assert file < 0
