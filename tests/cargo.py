@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from common import ROOT, run
@@ -43,3 +45,14 @@ def copy_of_tree(folder: Path) -> Path:
     link = folder / "rust/wrt-platform-sys/c"
     link.symlink_to(os.readlink(CRATES / "wrt-platform-sys/c"))
     return folder / "rust"
+
+
+def messages(done: subprocess.CompletedProcess[str], reason: str) -> list[dict[str, Any]]:
+    """What cargo said about the crate wrt-platform-sys, of one kind."""
+    assert done.returncode == 0, done.stderr
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return [
+        message
+        for message in said
+        if message["reason"] == reason and "wrt-platform-sys" in message["package_id"]
+    ]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from cargo import CRATES, cargo, copy_of_tree
+from cargo import CRATES, cargo, copy_of_tree, messages
 
 BINDINGS = CRATES / "wrt-platform-sys/src/bindings.rs"
 REMEDY = (
@@ -22,15 +21,8 @@ def bindings_of(crates: Path) -> str:
         cwd=crates,
         DOCS_RS="1",
     )
-    assert done.returncode == 0, done.stderr
-    messages = [json.loads(line) for line in done.stdout.splitlines()]
-    folders = [
-        message["out_dir"]
-        for message in messages
-        if message["reason"] == "build-script-executed"
-        and "wrt-platform-sys" in message["package_id"]
-    ]
-    return Path(folders[-1], "bindings.rs").read_text()
+    folder = messages(done, "build-script-executed")[-1]["out_dir"]
+    return Path(folder, "bindings.rs").read_text()
 
 
 def test_checked_in_bindings_are_those_of_the_headers() -> None:
