@@ -233,7 +233,7 @@ def test_preopens_are_seen_in_their_order(folder: Path) -> None:
 
 
 def test_file_object_stays_open_as_long_as_it_is_lent(tmp_path: Path) -> None:
-    file = open(tmp_path / "output", "wb", buffering=0)  # noqa: SIM115: nobody else keeps it
+    file = open(tmp_path / "output", "wb", buffering=0)  # noqa: SIM115
     console = OurConsole(standard_output=file)
     del file
     assert console.put(1, b"kept") == 4
