@@ -47,7 +47,7 @@ def test_fuel_stops_after_exactly_as_many_instructions(fuel: int) -> None:
     assert (guest.usage.fuel_used, guest.usage.fuel_left) == (fuel, 0)
 
 
-# Counts down. By hand: the entry is `loop` and the exit `end`, `end`; a round is eight instructions.
+# Counts down. By hand: entry `loop`, exit `end`, `end`; a round is eight instructions.
 COUNTDOWN = """(module (func (export "run") (param i32) (result i32) (local i32)
   (loop
     (local.set 1 (i32.add (local.get 1) (i32.const 1)))

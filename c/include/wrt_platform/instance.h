@@ -41,12 +41,12 @@ WRT_BEGIN_DECLS
 typedef struct wrt_instance wrt_instance;
 
 enum wrt_instance_limit {
-    WRT_INSTANCE_STACK_SIZE_MIN = 512,          /* bytes */
-    WRT_INSTANCE_STACK_SIZE_DEFAULT = 65536,    /* bytes */
-    WRT_INSTANCE_STACK_SIZE_MAX = 1073741824,   /* bytes: 1 GiB */
-    WRT_INSTANCE_PAGES_DEFAULT = 4096,          /* 256 MiB, for memories without a maximum */
-    WRT_INSTANCE_TABLE_HEADROOM = 1024,         /* elements by which a table may grow by default */
-    WRT_INSTANCE_BUFFER_ALIGNMENT = 8           /* bytes */
+    WRT_INSTANCE_STACK_SIZE_MIN = 512,        /* bytes */
+    WRT_INSTANCE_STACK_SIZE_DEFAULT = 65536,  /* bytes */
+    WRT_INSTANCE_STACK_SIZE_MAX = 1073741824, /* bytes: 1 GiB */
+    WRT_INSTANCE_PAGES_DEFAULT = 4096,        /* 256 MiB, for memories without a maximum */
+    WRT_INSTANCE_TABLE_HEADROOM = 1024,       /* elements by which a table may grow by default */
+    WRT_INSTANCE_BUFFER_ALIGNMENT = 8         /* bytes */
 };
 
 /** Why a guest trapped. */
@@ -55,7 +55,7 @@ enum wrt_trap_code {
     WRT_TRAP_UNREACHABLE = 1,
     WRT_TRAP_INTEGER_DIVIDE_BY_ZERO = 2,
     WRT_TRAP_INTEGER_OVERFLOW = 3,
-    WRT_TRAP_INVALID_CONVERSION = 4,  /* NaN to integer */
+    WRT_TRAP_INVALID_CONVERSION = 4, /* NaN to integer */
     WRT_TRAP_MEMORY_OUT_OF_BOUNDS = 5,
     WRT_TRAP_TABLE_OUT_OF_BOUNDS = 6,
     WRT_TRAP_UNDEFINED_ELEMENT = 7,     /* call_indirect beyond the table */
@@ -106,20 +106,20 @@ typedef struct wrt_host_function_config {
     const uint8_t *parameters; /* bytes of wrt_value_type; borrowed for the function's life */
     const uint8_t *results;
     uint32_t result_count;
-    uint8_t reserved[4];       /* zero */
+    uint8_t reserved[4]; /* zero */
     wrt_host_fn call;
-    void *context;             /* passed to `call` */
-    const char *name;          /* for backtraces; static or borrowed; may be NULL */
+    void *context;    /* passed to `call` */
+    const char *name; /* for backtraces; static or borrowed; may be NULL */
 } wrt_host_function_config;
 
 /** A linear memory. `base` never changes. Fields are private but for reading base and pages. */
 typedef struct wrt_memory {
     uint8_t *base;
-    uint64_t bytes;                /* page_count * 64 KiB */
+    uint64_t bytes; /* page_count * 64 KiB */
     uint32_t page_count;
-    uint32_t declared_maximum;     /* pages, UINT32_MAX if none: what the type says */
+    uint32_t declared_maximum; /* pages, UINT32_MAX if none: what the type says */
     uint32_t peak_pages;
-    uint32_t refused_growths;      /* memory.grow answered -1 */
+    uint32_t refused_growths; /* memory.grow answered -1 */
     wrt_page_allocator allocator;
     wrt_pages pages;
 } wrt_memory;
@@ -143,7 +143,7 @@ typedef struct wrt_table {
 
 typedef struct wrt_table_config {
     uint32_t struct_size;
-    uint32_t element_type;     /* WRT_FUNCREF or WRT_EXTERNREF */
+    uint32_t element_type; /* WRT_FUNCREF or WRT_EXTERNREF */
     uint32_t initial_elements;
     uint32_t declared_maximum; /* UINT32_MAX if the type has none */
     uint64_t initial_value;    /* reference that the first elements hold; 0: null */
@@ -180,29 +180,29 @@ typedef struct wrt_import {
 typedef struct wrt_instance_config {
     uint32_t struct_size;
     uint32_t import_count;
-    const wrt_module *module;      /* borrowed until wrt_instance_deinit */
-    const wrt_import *imports;     /* what they point to is borrowed until deinit, the array only
-                                      for the call; the order does not matter; extra ones are
-                                      ignored; of two with the same names the last one counts */
-    void *buffer;                  /* as wrt_instance_layout() asks; borrowed until deinit */
-    size_t buffer_size;            /* bytes */
-    wrt_page_allocator allocator;  /* for the module's own memory; may be zero if it has none */
-    uint32_t maximum_pages;        /* of its own memory: reserved, growth beyond answers -1;
-                                      0: the declared maximum, at most 4096 (256 MiB) */
+    const wrt_module *module;        /* borrowed until wrt_instance_deinit */
+    const wrt_import *imports;       /* what they point to is borrowed until deinit, the array only
+                                        for the call; the order does not matter; extra ones are
+                                        ignored; of two with the same names the last one counts */
+    void *buffer;                    /* as wrt_instance_layout() asks; borrowed until deinit */
+    size_t buffer_size;              /* bytes */
+    wrt_page_allocator allocator;    /* for the module's own memory; may be zero if it has none */
+    uint32_t maximum_pages;          /* of its own memory: reserved, growth beyond answers -1;
+                                        0: the declared maximum, at most 4096 (256 MiB) */
     uint32_t maximum_table_elements; /* a table may grow to this; 0: the declared maximum, at most
                                         1024 above the initial size */
-    uint32_t stack_size;           /* bytes of the guest stack; 0: 65536 */
-    bool has_fuel;                 /* false: without bound */
-    uint8_t reserved[3];           /* zero */
-    uint64_t fuel;                 /* instructions, at most INT64_MAX / 2; with has_fuel */
+    uint32_t stack_size;             /* bytes of the guest stack; 0: 65536 */
+    bool has_fuel;                   /* false: without bound */
+    uint8_t reserved[3];             /* zero */
+    uint64_t fuel;                   /* instructions, at most INT64_MAX / 2; with has_fuel */
 } wrt_instance_config;
 
 /** Why and where the guest trapped, or where it stands while a call is paused. */
 typedef struct wrt_trap {
-    uint32_t code;     /* one of wrt_trap_code */
-    uint32_t function; /* index in its module; UINT32_MAX if nothing ran yet */
-    uint32_t offset;   /* of the instruction, from the start of the module's bytes */
-    uint32_t depth;    /* guest frames on the stack, this one included */
+    uint32_t code;            /* one of wrt_trap_code */
+    uint32_t function;        /* index in its module; UINT32_MAX if nothing ran yet */
+    uint32_t offset;          /* of the instruction, from the start of the module's bytes */
+    uint32_t depth;           /* guest frames on the stack, this one included */
     const wrt_module *module; /* of the function; NULL if nothing ran yet */
 } wrt_trap;
 
@@ -214,7 +214,7 @@ typedef struct wrt_instance_usage {
     uint32_t stack_peak_bytes; /* the deepest the guest stack has been, seen at calls */
     uint32_t memory_pages;     /* of its memory, own or imported */
     uint32_t memory_peak_pages;
-    uint32_t refused_growths;  /* of its memory: memory.grow answered -1 */
+    uint32_t refused_growths; /* of its memory: memory.grow answered -1 */
 } wrt_instance_usage;
 
 /** One call, for wrt_instance_call(). */
@@ -223,10 +223,10 @@ typedef struct wrt_call {
     uint32_t argument_count; /* as the function's type has it */
     wrt_function *function;
     const wrt_value *arguments;
-    wrt_value *results;      /* written on WRT_OK only */
-    uint32_t result_count;   /* as the function's type has it */
-    uint8_t reserved[4];     /* zero */
-    uint64_t timeout_ns;     /* 0: none */
+    wrt_value *results;    /* written on WRT_OK only */
+    uint32_t result_count; /* as the function's type has it */
+    uint8_t reserved[4];   /* zero */
+    uint64_t timeout_ns;   /* 0: none */
 } wrt_call;
 
 /** Caller-provided storage. Fields are private. It must not be moved (STATE). */
@@ -236,14 +236,14 @@ struct wrt_instance {
     wrt_function **imported_functions;
     wrt_function *functions; /* one for each defined function */
     wrt_table **tables;
-    wrt_memory *memory;      /* own or imported; NULL if none */
+    wrt_memory *memory; /* own or imported; NULL if none */
     wrt_global **globals;
-    uint8_t *dropped;        /* bit a segment: elements, then data */
-    void *execution;         /* guest stack and where it stands */
+    uint8_t *dropped; /* bit a segment: elements, then data */
+    void *execution;  /* guest stack and where it stands */
     wrt_memory own_memory;
     size_t buffer_bytes;
     uint32_t state;
-    uint32_t magic;          /* set while initialised */
+    uint32_t magic; /* set while initialised */
     uint64_t reserved[8];
 };
 
@@ -270,8 +270,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_instance_init(wrt_instance *instance,
  * Errors: NOT_FOUND (all are there), STATE, INVALID_ARGUMENT. For one message that names all.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_missing_import(const wrt_instance_config *config,
-                                                             uint32_t index,
-                                                             uint32_t *missing_out);
+                                                             uint32_t index, uint32_t *missing_out);
 
 /** Runs the start function, if there is one, to its end. Errors: as wrt_instance_call. */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_start(wrt_instance *instance, uint64_t timeout_ns);

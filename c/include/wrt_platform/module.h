@@ -47,10 +47,10 @@ enum wrt_extern_kind {
 
 /** What this engine refuses beyond the specification's own limits (UNSUPPORTED). */
 enum wrt_module_limit {
-    WRT_MODULE_PARAMETER_MAX = 1000,    /* also of results */
-    WRT_MODULE_LOCAL_MAX = 50000,       /* parameters included */
-    WRT_MODULE_STACK_MAX = 65535,       /* values on one function's operand stack */
-    WRT_MODULE_BUFFER_ALIGNMENT = 8     /* bytes */
+    WRT_MODULE_PARAMETER_MAX = 1000, /* also of results */
+    WRT_MODULE_LOCAL_MAX = 50000,    /* parameters included */
+    WRT_MODULE_STACK_MAX = 65535,    /* values on one function's operand stack */
+    WRT_MODULE_BUFFER_ALIGNMENT = 8  /* bytes */
 };
 
 /** UTF-8 text that lies in the module's bytes: not NUL-terminated, may hold NUL. */
@@ -89,23 +89,23 @@ typedef struct wrt_module_config {
 
 /** What a module holds and what it costs. Bytes are exact. */
 typedef struct wrt_module_usage {
-    size_t buffer_bytes;      /* of the buffer, used since init: all that must be kept */
-    size_t init_bytes;        /* of the buffer, that init needed in passing */
-    size_t side_table_bytes;  /* part of buffer_bytes */
-    uint32_t code_bytes;      /* of the code section */
-    uint32_t data_bytes;      /* of the data section */
+    size_t buffer_bytes;     /* of the buffer, used since init: all that must be kept */
+    size_t init_bytes;       /* of the buffer, that init needed in passing */
+    size_t side_table_bytes; /* part of buffer_bytes */
+    uint32_t code_bytes;     /* of the code section */
+    uint32_t data_bytes;     /* of the data section */
     uint32_t type_count;
     uint32_t import_count;
     uint32_t export_count;
-    uint32_t function_count;  /* imported ones included, as in all that follow */
+    uint32_t function_count; /* imported ones included, as in all that follow */
     uint32_t imported_function_count;
     uint32_t table_count;
     uint32_t memory_count;
     uint32_t global_count;
-    uint32_t element_count;   /* segments */
-    uint32_t data_count;      /* segments */
-    uint32_t features;        /* flags of wrt_feature that the module uses */
-    uint32_t start_function;  /* index, UINT32_MAX if there is none */
+    uint32_t element_count;  /* segments */
+    uint32_t data_count;     /* segments */
+    uint32_t features;       /* flags of wrt_feature that the module uses */
+    uint32_t start_function; /* index, UINT32_MAX if there is none */
 } wrt_module_usage;
 
 /** Parts of WebAssembly 2.0 that a module of 1.0 does not use; flags. */
@@ -121,8 +121,8 @@ enum wrt_feature {
  * It may not be moved while an instance uses it. */
 typedef struct wrt_module {
     const uint8_t *bytes;
-    void *types;             /* in the buffer, as are all that follow */
-    void *functions;         /* defined functions: code and side table positions */
+    void *types;     /* in the buffer, as are all that follow */
+    void *functions; /* defined functions: code and side table positions */
     void *imported_functions;
     void *tables;
     void *globals;
@@ -131,9 +131,9 @@ typedef struct wrt_module {
     uint16_t *side_table;
     uint32_t *long_branches; /* records of branches that a side-table entry cannot hold */
     uint32_t bytes_size;
-    uint32_t import_offset;  /* of each section's contents, 0 if it is not there */
+    uint32_t import_offset; /* of each section's contents, 0 if it is not there */
     uint32_t export_offset;
-    uint32_t name_offset;    /* of the custom section "name" */
+    uint32_t name_offset; /* of the custom section "name" */
     uint32_t name_size;
     uint32_t memory_minimum; /* pages */
     uint32_t memory_maximum; /* pages, UINT32_MAX if none is declared */
@@ -141,8 +141,8 @@ typedef struct wrt_module {
     uint32_t imported_memory_count;
     uint32_t imported_global_count;
     wrt_module_usage usage;
-    uint32_t code_offset;    /* of the code section's contents */
-    uint32_t magic;          /* set while initialised */
+    uint32_t code_offset; /* of the code section's contents */
+    uint32_t magic;       /* set while initialised */
     uint64_t reserved[8];
 } wrt_module;
 

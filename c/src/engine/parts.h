@@ -36,11 +36,11 @@ enum {
 };
 
 typedef struct wrt__long_branch {
-    int32_t bytes;    /* as word 0 */
-    int32_t fuel;     /* as word 1 */
-    int32_t entries;  /* as bits 4-15 of word 2 */
-    uint32_t drop;    /* values below those kept */
-    uint32_t keep;    /* values */
+    int32_t bytes;   /* as word 0 */
+    int32_t fuel;    /* as word 1 */
+    int32_t entries; /* as bits 4-15 of word 2 */
+    uint32_t drop;   /* values below those kept */
+    uint32_t keep;   /* values */
 } wrt__long_branch;
 
 typedef struct wrt__type {
@@ -58,10 +58,10 @@ typedef struct wrt__code {
     uint32_t entry;        /* its first side-table entry, counted in entries */
     uint32_t instructions; /* all of them, the final `end` included */
     uint32_t type;
-    uint32_t cells;        /* parameters, locals and the deepest operand stack */
+    uint32_t cells; /* parameters, locals and the deepest operand stack */
     uint16_t parameter_count;
     uint16_t result_count;
-    uint16_t local_count;  /* parameters included */
+    uint16_t local_count; /* parameters included */
     uint16_t reserved;
 } wrt__code;
 
@@ -80,11 +80,11 @@ typedef struct wrt__global_type {
 enum wrt__segment_mode { WRT__ACTIVE, WRT__PASSIVE, WRT__DECLARATIVE };
 
 typedef struct wrt__element_segment {
-    uint32_t mode;           /* of wrt__segment_mode */
-    uint32_t table;          /* if active */
-    uint32_t offset;         /* of the constant expression, if active */
-    uint32_t items;          /* offset of the first item */
-    uint32_t count;          /* items */
+    uint32_t mode;   /* of wrt__segment_mode */
+    uint32_t table;  /* if active */
+    uint32_t offset; /* of the constant expression, if active */
+    uint32_t items;  /* offset of the first item */
+    uint32_t count;  /* items */
     uint16_t element_type;
     uint16_t has_expressions; /* items are constant expressions, else function indices */
 } wrt__element_segment;
@@ -172,8 +172,8 @@ static inline bool wrt__module_is_ready(const wrt_module *module)
 /* Walks the import section. Start with {.offset = module->import_offset}; each call describes
  * the next import. The section has been validated, so nothing can fail. */
 typedef struct wrt__import_cursor {
-    uint32_t offset; /* of the next import, or of the section's count at first */
-    uint32_t index;  /* of the next import */
+    uint32_t offset;    /* of the next import, or of the section's count at first */
+    uint32_t index;     /* of the next import */
     uint32_t counts[4]; /* imports so far, by kind */
 } wrt__import_cursor;
 

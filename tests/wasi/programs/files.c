@@ -11,8 +11,10 @@
 
 static void tell(const char *what, long answer)
 {
-    if (answer < 0) printf("%s: %s\n", what, strerror(errno));
-    else printf("%s: %ld\n", what, answer);
+    if (answer < 0)
+        printf("%s: %s\n", what, strerror(errno));
+    else
+        printf("%s: %ld\n", what, answer);
 }
 
 static int by_name(const void *left, const void *right)
