@@ -83,7 +83,7 @@ def _body(index: int, parameters: str) -> bytes:
     return _number(len(code)) + code
 
 
-def console_module(module: str = MODULE, with_memory: bool = True) -> bytes:
+def console_module(module: str = MODULE, pages: int = PAGES) -> bytes:
     """Imports all calls; exports each, called through a function of its own, and the memory."""
     kinds = {"i": b"\x7f", "I": b"\x7e"}
     types = [
@@ -94,8 +94,8 @@ def console_module(module: str = MODULE, with_memory: bool = True) -> bytes:
         _name(module) + _name(name) + b"\0" + _number(index) for index, name in enumerate(CALLS)
     ]
     exports = [_name(name) + b"\0" + _number(len(CALLS) + i) for i, name in enumerate(CALLS)]
-    memory = _section(5, _list([b"\0" + _number(PAGES)])) if with_memory else b""
-    if with_memory:
+    memory = _section(5, _list([b"\0" + _number(pages)])) if pages else b""
+    if pages:
         exports.append(_name("memory") + b"\2\0")
     return (
         b"\0asm\1\0\0\0"
@@ -187,7 +187,7 @@ class Console:
 class OurConsole(Console):
     """In our engine; keywords are methods of WasiBuilder: preopens=[...], standard_output=1."""
 
-    def __init__(self, timeout: float | None = 20, **settings: Any) -> None:
+    def __init__(self, timeout: float | None = 20, pages: int = PAGES, **settings: Any) -> None:
         from wrt_platform import Instance, Limits, Module, WasiBuilder
 
         super().__init__()
@@ -196,7 +196,7 @@ class OurConsole(Console):
             getattr(builder, f"with_{name}")(value)
         self.wasi = builder.build()
         self.instance = Instance(
-            Module(console_module()), imports=self.wasi, limits=Limits(timeout=timeout)
+            Module(console_module(pages=pages)), imports=self.wasi, limits=Limits(timeout=timeout)
         )
         self.memory = self.instance.memory
 

@@ -172,7 +172,7 @@ def test_refused_opening_leaves_nothing_open(prepared: OurConsole) -> None:
 
 def test_module_without_memory_gets_faults() -> None:
     wasi = WasiBuilder().with_arguments(["x"]).build()
-    instance = Instance(Module(console_module(with_memory=False)), imports=wasi)
+    instance = Instance(Module(console_module(pages=0)), imports=wasi)
     assert instance.call("random_get", 0, 1) == FAULT
     assert instance.call("args_sizes_get", 0, 0) == FAULT
     assert instance.call("fd_write", 1, 0, 0, 0) == FAULT

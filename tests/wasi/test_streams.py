@@ -11,6 +11,7 @@ import os
 import pty
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from wasi.console import (
     PIPE,
     SPIPE,
     SUCCESS,
+    VECTORS,
     OurConsole,
 )
 from wrt_platform import TimedOutError
@@ -140,6 +142,33 @@ def test_nothing_is_written_twice_or_lost_through_a_narrow_pipe(pipe: tuple[int,
     reader.join()
     assert bytes(got) == data
     assert short > 1  # it had to be asked more than once
+
+
+def test_vectors_that_do_not_fit_at_once_are_gone_on_with(pipe: tuple[int, int]) -> None:
+    """One call writes several vectors through a pipe that breaks off in the middle of them."""
+    read_end, write_end = pipe
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    console = OurConsole(standard_output=write_end)
+    data = os.urandom(21000)
+    console.write(DATA, data)
+    got = bytearray()
+
+    def read() -> None:
+        while part := os.read(read_end, 1000):
+            got.extend(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    most = 0
+    for _ in range(20):
+        assert console.fd_write(1, *console.vectors(*[3000] * 7), ANSWER) == SUCCESS
+        most = max(most, console.number())
+        time.sleep(0.01)
+        assert bytes(got) == data[: console.number()]
+        got.clear()
+    os.close(write_end)
+    reader.join()
+    assert most > 6000
 
 
 def test_full_pipe_waits_without_writing_and_without_working(pipe: tuple[int, int]) -> None:
@@ -299,3 +328,29 @@ def test_named_pipe_does_not_hold_the_thread(folder: Path) -> None:
     threading.Timer(0.1, (folder / "fifo").write_text, ("at last",)).start()
     console.instance.resume(timeout=2)
     assert console.read(DATA, 7) == b"at last"
+
+
+def test_long_transfers_are_cut(folder: Path) -> None:
+    """64 GiB asked for in one call: it comes back soon, and tells how much it was."""
+    with open(folder / "huge", "wb") as file:
+        file.truncate(1 << 36)
+    console = OurConsole(preopens=[(folder, "/")], pages=1024)
+    huge = console.open(3, "huge", rights=1 << 1 | 1 << 2)
+    console.write(VECTORS, struct.pack("<II", 65536, (1023 << 16)) * 1024)
+    start = time.monotonic()
+    assert console.fd_pread(huge, VECTORS, 1024, 0, ANSWER) == SUCCESS
+    assert time.monotonic() - start < 0.3  # all of it takes some ten seconds
+    assert 1 << 22 <= console.number() < 1 << 32
+
+
+def test_much_randomness_can_be_stopped_and_gone_on_with() -> None:
+    console = OurConsole(pages=2048, timeout=0.12)
+    size = (2048 << 16) - 65536
+    start = time.monotonic()
+    with pytest.raises(TimedOutError):
+        console.random_get(65536, size)
+    assert time.monotonic() - start < 0.35
+    assert console.instance.resume(timeout=20) == SUCCESS
+    for place in range(65536, 65536 + size, 1 << 20):
+        assert console.read(place, 32) != bytes(32)
+    assert console.read(65536 + size - 32, 32) != bytes(32)

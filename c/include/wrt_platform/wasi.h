@@ -22,7 +22,7 @@
  *
  * No call holds the thread for long: one that has to wait (a clock, a pipe, a terminal) waits
  * 20 ms at most and then answers PENDING, the engine pauses, and time-outs and interrupts land.
- * Large transfers are cut after 100 ms. What the kernel itself does not cut (fsync on a slow
+ * Large transfers are cut after 50 ms. What the kernel itself does not cut (fsync on a slow
  * disk, a network file system) takes its time.
  *
  * All 46 calls of preview 1 are there. These answer ENOSYS: proc_raise, sock_accept, sock_recv,

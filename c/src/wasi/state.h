@@ -15,8 +15,8 @@ enum wasi_outcome {
 };
 
 /* How long a call may hold the thread. */
-#define WASI_WAIT_TIME     UINT64_C(20000000)  /* nanoseconds, for what is not ready */
-#define WASI_TRANSFER_TIME UINT64_C(100000000) /* nanoseconds, for what is long */
+#define WASI_WAIT_TIME     UINT64_C(20000000) /* nanoseconds, for what is not ready */
+#define WASI_TRANSFER_TIME UINT64_C(50000000) /* nanoseconds, for what is long */
 
 enum { WASI_NULL_HANDLE = -1 }; /* a device of our own: reads nothing, takes everything */
 
