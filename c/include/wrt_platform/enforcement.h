@@ -6,6 +6,7 @@
 
 WRT_BEGIN_DECLS
 
+/** How far a protection holds. */
 enum wrt_enforcement_state {
     WRT_ENFORCEMENT_NOT_ASKED = 0, /* the config leaves it off */
     WRT_ENFORCEMENT_ENFORCED = 1,  /* asked, and it holds */

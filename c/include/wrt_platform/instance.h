@@ -26,6 +26,9 @@
  * fuel n stops exactly after n instructions. memory.fill, memory.copy, memory.init and their table
  * twins are one instruction each, however long, but look at the interrupt flag as they go.
  *
+ * Source: WebAssembly specification, release 2.0, chapter 4, execution: 4.4 for what an instruction
+ * does and when it traps, 4.5.4 instantiation, 4.5.5 invocation.
+ *
  * Heap: none.  Threads: one caller at a time per instance, and per set of instances that share a
  * memory, table or global; wrt_instance_interrupt() alone may come from any thread.  ISR: no,
  * wrt_instance_interrupt() aside.
@@ -40,6 +43,7 @@ WRT_BEGIN_DECLS
 
 typedef struct wrt_instance wrt_instance;
 
+/** Sizes and defaults. */
 enum wrt_instance_limit {
     WRT_INSTANCE_STACK_SIZE_MIN = 512,        /* bytes */
     WRT_INSTANCE_STACK_SIZE_DEFAULT = 65536,  /* bytes */
@@ -100,6 +104,7 @@ typedef struct wrt_host_function {
     const char *name;
 } wrt_host_function;
 
+/** What a host function is made of. */
 typedef struct wrt_host_function_config {
     uint32_t struct_size;
     uint32_t parameter_count;
@@ -124,6 +129,7 @@ typedef struct wrt_memory {
     wrt_pages pages;
 } wrt_memory;
 
+/** What a memory is made of. */
 typedef struct wrt_memory_config {
     uint32_t struct_size;
     uint32_t initial_pages;
@@ -141,6 +147,7 @@ typedef struct wrt_table {
     uint32_t element_type;
 } wrt_table;
 
+/** What a table is made of. */
 typedef struct wrt_table_config {
     uint32_t struct_size;
     uint32_t element_type; /* WRT_FUNCREF or WRT_EXTERNREF */
@@ -177,6 +184,7 @@ typedef struct wrt_import {
     wrt_extern value;
 } wrt_import;
 
+/** What an instance is made of. */
 typedef struct wrt_instance_config {
     uint32_t struct_size;
     uint32_t import_count;
@@ -249,7 +257,9 @@ struct wrt_instance {
 
 /** Says what buffer an instance needs; exact. The config's buffer is not looked at.
  * Errors: INVALID_ARGUMENT, UNSUPPORTED (reserved bytes), STATE (module not initialised),
- * LIMIT (a table's minimum is beyond maximum_table_elements).
+ * LIMIT (a table's minimum is beyond maximum_table_elements), NO_MEMORY (more than can be
+ * addressed).
+ * Cost: linear in tables and functions.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_layout(const wrt_instance_config *config,
                                                      wrt_layout *layout_out);
@@ -262,21 +272,25 @@ WRT_API WRT_NODISCARD wrt_status wrt_instance_layout(const wrt_instance_config *
  * not fit): as the specification has it, what came before has been written; tables that the
  * instance imports may already hold its functions, so its storage must stay as long as they do;
  * it is to be deinitialised like one that succeeded, and can only be asked for its trap.
+ * Cost: linear in functions, segments and their contents, and imports times imports given.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_init(wrt_instance *instance,
                                                    const wrt_instance_config *config);
 
 /** Finds the first import, at or after `index`, that `imports` has no name for.
- * Errors: NOT_FOUND (all are there), STATE, INVALID_ARGUMENT. For one message that names all.
+ * For one message that names all. Cost: linear in the imports of the module and those given.
+ * Errors: NOT_FOUND (all are there), STATE, INVALID_ARGUMENT.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_missing_import(const wrt_instance_config *config,
                                                              uint32_t index, uint32_t *missing_out);
 
-/** Runs the start function, if there is one, to its end. Errors: as wrt_instance_call. */
+/** Runs the start function, if there is one, to its end. timeout_ns: nanoseconds, 0: none.
+ * Errors: as wrt_instance_call. */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_start(wrt_instance *instance, uint64_t timeout_ns);
 
-/** Looks up an export. Errors: NOT_FOUND, STATE, INVALID_ARGUMENT. Cost: linear in the exports.
- * What *extern_out points to lives as long as the instance (or as what it imported).
+/** Looks up an export. name: UTF-8, name_size bytes of it, no NUL needed. What *extern_out points
+ * to lives as long as the instance (or as what it imported).
+ * Errors: NOT_FOUND, STATE, INVALID_ARGUMENT. Cost: linear in the exports.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_export(wrt_instance *instance, const char *name,
                                                      size_t name_size, wrt_extern *extern_out);
@@ -290,7 +304,8 @@ WRT_API WRT_NODISCARD wrt_status wrt_instance_export(wrt_instance *instance, con
  */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_call(wrt_instance *instance, const wrt_call *call);
 
-/** Prepares a call, without running any of it: wrt_instance_run() does.
+/** Prepares a call, without running any of it: wrt_instance_run() does. The arguments are copied;
+ * argument_count is what the function's type has.
  * Errors: INVALID_ARGUMENT (count), STATE (another is under way), TRAP (stack exhausted).
  */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_begin(wrt_instance *instance, wrt_function *function,
@@ -301,15 +316,18 @@ WRT_API WRT_NODISCARD wrt_status wrt_instance_begin(wrt_instance *instance, wrt_
  * next loop or call after it); *done_out says whether it ended. A host function that waits
  * (PENDING) ends the run early, not done.
  * Errors: as wrt_instance_call, time-out aside.
+ * Cost: the instructions; what a call to it adds is constant.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_run(wrt_instance *instance, uint64_t instructions,
                                                   bool *done_out);
 
-/** Runs exactly `instructions`, fewer only if the call ends. Errors: as wrt_instance_run. */
+/** Runs exactly `instructions`, fewer only if the call ends. Errors: as wrt_instance_run.
+ * Cost: each instruction is counted by itself, which takes some times as long as running. */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_step(wrt_instance *instance, uint64_t instructions,
                                                    bool *done_out);
 
-/** Reads the results of the call that ended. Errors: STATE (none ended), INVALID_ARGUMENT. */
+/** Reads the results of the call that ended. Errors: STATE (none ended), INVALID_ARGUMENT
+ * (result_count is not what the function's type has). Cost: linear in them. */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_results(wrt_instance *instance, wrt_value *results,
                                                       uint32_t result_count);
 
@@ -318,11 +336,14 @@ WRT_API WRT_NODISCARD wrt_status wrt_instance_results(wrt_instance *instance, wr
 WRT_API WRT_NODISCARD wrt_status wrt_instance_abort(wrt_instance *instance);
 
 /** Stops the running call at its next loop or call with INTERRUPTED, or the next one, if none
- * runs. Threads: any.  ISR: yes.  Cost: one store.
+ * runs. Of an instance that is not initialised it does nothing.
+ * Errors: none, it cannot fail. Threads: any.  ISR: yes.  Cost: one store.
  */
 WRT_API void wrt_instance_interrupt(wrt_instance *instance);
 
-/** Sets what fuel is left; `has_fuel` false: without bound. Errors: INVALID_ARGUMENT, STATE. */
+/** Sets what fuel is left; `has_fuel` false: without bound. fuel: instructions, at most
+ * INT64_MAX / 2. Errors: INVALID_ARGUMENT (more), STATE. Cost: constant between calls, else as
+ * deep as the stack. */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_set_fuel(wrt_instance *instance, bool has_fuel,
                                                        uint64_t fuel);
 
@@ -336,14 +357,17 @@ WRT_API WRT_NODISCARD wrt_status wrt_instance_trap(const wrt_instance *instance,
 WRT_API WRT_NODISCARD wrt_status wrt_instance_frame(const wrt_instance *instance, uint32_t level,
                                                     wrt_trap *frame_out);
 
-/** The specification's words for a trap code: "integer divide by zero". Static text. */
+/** The specification's words for a trap code: "integer divide by zero". Static text; "unknown trap"
+ * for any other number. Errors: none, it cannot fail. Threads: any.  ISR: yes. */
 WRT_API const char *wrt_trap_text(uint32_t code);
 
-/** Reports what has been used. Cost: constant between calls, else as deep as the stack. */
+/** Reports what has been used. Errors: STATE. Cost: constant between calls, else as deep as the
+ * stack. */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_query(const wrt_instance *instance,
                                                     wrt_instance_usage *usage_out);
 
-/** The instance's memory, own or imported. Errors: NOT_FOUND (it has none), STATE. */
+/** The instance's memory, own or imported; it lives as long as the instance, or as what was
+ * imported. Errors: NOT_FOUND (it has none; *memory_out is NULL), STATE. Cost: constant. */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_memory(wrt_instance *instance,
                                                      wrt_memory **memory_out);
 
@@ -352,15 +376,19 @@ WRT_API WRT_NODISCARD wrt_status wrt_instance_memory(wrt_instance *instance,
  */
 WRT_API WRT_NODISCARD wrt_status wrt_instance_deinit(wrt_instance *instance);
 
-/** Prepares a host function. Errors: INVALID_ARGUMENT (NULL call, unknown value type, count). */
+/** Prepares a host function; there is nothing to deinitialise. Errors: INVALID_ARGUMENT (NULL call,
+ * unknown value type, more than 1000 parameters or results), UNSUPPORTED (reserved bytes).
+ * Cost: linear in the types. */
 WRT_API WRT_NODISCARD wrt_status wrt_host_function_init(wrt_host_function *function,
                                                         const wrt_host_function_config *config);
 
-/** Type of any function. Errors: INVALID_ARGUMENT. */
+/** Type of any function, borrowed for the function's life. Errors: INVALID_ARGUMENT (not
+ * initialised). Cost: constant. */
 WRT_API WRT_NODISCARD wrt_status wrt_function_query(const wrt_function *function,
                                                     wrt_function_type *type_out);
 
-/** Makes a memory of its own, to be imported. Errors: as wrt_page_allocator_allocate. */
+/** Makes a memory of its own, to be imported; on error it is left as it was. Errors: as
+ * wrt_page_allocator_allocate, LIMIT (initial_pages beyond maximum_pages) among them. */
 WRT_API WRT_NODISCARD wrt_status wrt_memory_init(wrt_memory *memory,
                                                  const wrt_memory_config *config);
 
@@ -370,29 +398,40 @@ WRT_API WRT_NODISCARD wrt_status wrt_memory_init(wrt_memory *memory,
 WRT_API WRT_NODISCARD wrt_status wrt_memory_grow(wrt_memory *memory, uint32_t additional_pages,
                                                  uint32_t *old_pages_out);
 
-/** Gives its pages back. No instance may be using it. A zeroed memory is accepted. */
+/** Gives its pages back. No instance may be using it. A zeroed memory is accepted, so twice is
+ * harmless. Errors: as wrt_page_allocator_deallocate. */
 WRT_API WRT_NODISCARD wrt_status wrt_memory_deinit(wrt_memory *memory);
 
-/** Makes a table of its own, to be imported. Errors: INVALID_ARGUMENT, NO_MEMORY (buffer). */
+/** Makes a table of its own, to be imported; there is nothing to deinitialise. Errors:
+ * INVALID_ARGUMENT (a rule of the config), NO_MEMORY (buffer too small or misaligned).
+ * Cost: linear in initial_elements. */
 WRT_API WRT_NODISCARD wrt_status wrt_table_init(wrt_table *table, const wrt_table_config *config);
 
-/** Reads an element. Errors: INVALID_ARGUMENT (index). */
+/** Reads element `index`, 0 to element_count - 1.
+ * Errors: INVALID_ARGUMENT (index). Cost: constant.
+ */
 WRT_API WRT_NODISCARD wrt_status wrt_table_get(const wrt_table *table, uint32_t index,
                                                uint64_t *reference_out);
 
-/** Writes an element. Errors: INVALID_ARGUMENT (index). */
+/** Writes element `index`, 0 to element_count - 1. A function in a table must live as long as it is
+ * there: that is the caller's promise.
+ * Errors: INVALID_ARGUMENT (index). Cost: constant.
+ */
 WRT_API WRT_NODISCARD wrt_status wrt_table_set(wrt_table *table, uint32_t index,
                                                uint64_t reference);
 
-/** Grows a table as table.grow does. Errors: LIMIT (nothing changed). */
+/** Grows a table as table.grow does; new elements hold `reference`, *old_count_out is the size
+ * before. Errors: LIMIT (declared maximum or end of the buffer; nothing changed).
+ * Cost: linear in additional_elements. */
 WRT_API WRT_NODISCARD wrt_status wrt_table_grow(wrt_table *table, uint32_t additional_elements,
                                                 uint64_t reference, uint32_t *old_count_out);
 
-/** Makes a global of its own, to be imported. Errors: INVALID_ARGUMENT (type). */
+/** Makes a global of its own, to be imported; there is nothing to deinitialise. value_type: one of
+ * wrt_value_type. Errors: INVALID_ARGUMENT (type). Cost: constant. */
 WRT_API WRT_NODISCARD wrt_status wrt_global_init(wrt_global *global, uint32_t value_type,
                                                  bool is_mutable, wrt_value value);
 
-/** Writes a global. Errors: STATE (it is immutable). */
+/** Writes a global. Errors: STATE (it is immutable). Cost: constant. */
 WRT_API WRT_NODISCARD wrt_status wrt_global_set(wrt_global *global, wrt_value value);
 
 WRT_END_DECLS

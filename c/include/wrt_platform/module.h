@@ -15,6 +15,9 @@
  * anything can run (WebAssembly 2.0 without SIMD); every error tells the byte at which it was
  * found, in wrt_error.detail[0].
  *
+ * Source: WebAssembly specification, release 2.0: chapter 5, binary format (MALFORMED), chapter 3,
+ * validation (INVALID_MODULE), appendix, custom sections (function names).
+ *
  * Heap: none.  OS calls: none.  A module is read-only after init: any number of threads and
  * instances may use it at once.  ISR: no.
  */
@@ -78,6 +81,7 @@ typedef struct wrt_extern_type {
     wrt_function_type function; /* of a function */
 } wrt_extern_type;
 
+/** What a module is made of. */
 typedef struct wrt_module_config {
     uint32_t struct_size; /* sizeof(wrt_module_config); 0 is refused */
     uint8_t reserved[4];  /* zero */
@@ -169,27 +173,30 @@ WRT_API WRT_NODISCARD wrt_status wrt_module_init(wrt_module *module,
 WRT_API WRT_NODISCARD wrt_status wrt_module_query(const wrt_module *module,
                                                   wrt_module_usage *usage_out);
 
-/** Describes import `index` (0 to import_count - 1): its two names and its type.
+/** Describes import `index` (0 to import_count - 1): its two names and its type, which lie in the
+ * module's bytes and live as long as they.
  * Errors: INVALID_ARGUMENT (index), STATE. Cost: linear in index.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_module_import(const wrt_module *module, uint32_t index,
                                                    wrt_name *module_name_out, wrt_name *name_out,
                                                    wrt_extern_type *type_out);
 
-/** Describes export `index` (0 to export_count - 1).
+/** Describes export `index` (0 to export_count - 1); name and type live as long as the bytes.
  * Errors: INVALID_ARGUMENT (index), STATE. Cost: linear in index.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_module_export(const wrt_module *module, uint32_t index,
                                                    wrt_name *name_out, wrt_extern_type *type_out);
 
-/** Type of function `function` of the module's index space.
+/** Type of function `function` of the module's index space (0 to function_count - 1); borrowed
+ * from the bytes.
  * Errors: INVALID_ARGUMENT (index), STATE. Cost: constant.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_module_function_type(const wrt_module *module,
                                                           uint32_t function,
                                                           wrt_function_type *type_out);
 
-/** Name of a function: from the name section, else of an export, else of its import.
+/** Name of a function (0 to function_count - 1): from the name section, else of an export, else of
+ * its import; borrowed from the bytes.
  * Errors: NOT_FOUND (it has none; *name_out is empty), INVALID_ARGUMENT, STATE.
  * Cost: linear in the name section. A damaged name section is as good as none.
  */
@@ -198,6 +205,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_module_function_name(const wrt_module *modu
 
 /** Lets go of bytes and buffer. A zeroed module is accepted, so twice is harmless.
  * No instance may be using it: that is the caller's promise, C does not count.
+ * Errors: INVALID_ARGUMENT (NULL). Cost: constant.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_module_deinit(wrt_module *module);
 

@@ -15,6 +15,7 @@
 
 WRT_BEGIN_DECLS
 
+/** Sizes and counts. */
 enum wrt_page_limit {
     WRT_PAGE_SIZE = 65536,                  /* bytes */
     WRT_PAGE_COUNT_MAX = 65536,             /* pages of a 32-bit memory: 4 GiB */
@@ -64,11 +65,15 @@ typedef struct wrt_pages {
  * it, is the backend's to check, the former first. Private fields of `pages` are its own. */
 typedef wrt_status (*wrt_page_allocate_fn)(void *context, uint32_t initial_pages,
                                            uint32_t maximum_pages, wrt_pages *pages_out);
+/** As wrt_page_allocator_grow(). */
 typedef wrt_status (*wrt_page_grow_fn)(void *context, wrt_pages *pages, uint32_t additional_pages);
+/** As wrt_page_allocator_protect(). */
 typedef wrt_status (*wrt_page_protect_fn)(void *context, wrt_pages *pages, size_t offset,
                                           size_t size, uint32_t protection);
+/** As wrt_page_allocator_deallocate(). */
 typedef wrt_status (*wrt_page_deallocate_fn)(void *context, wrt_pages *pages);
 
+/** The calls of a backend; none may be NULL. */
 typedef struct wrt_page_allocator_ops {
     wrt_page_allocate_fn allocate;
     wrt_page_grow_fn grow;
@@ -87,6 +92,7 @@ typedef struct wrt_page_allocator {
  * grants. On error *pages_out is all zero.
  * Errors: INVALID_ARGUMENT (a rule above), LIMIT (beyond the allocator's config), NO_MEMORY (the
  * system or the buffer has not that much; os_code), BUSY (the allocator serves one at a time).
+ * Cost: of this and the others, see the backend's interface call.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_page_allocator_allocate(const wrt_page_allocator *allocator,
                                                              uint32_t initial_pages,

@@ -27,6 +27,7 @@
 
 WRT_BEGIN_DECLS
 
+/** What a pool can be. */
 enum wrt_pool_limit {
     WRT_POOL_CLASS_MAX = 8,            /* size classes in one pool */
     WRT_POOL_BLOCK_MAX = 32,           /* blocks in one class: one bit each */
@@ -39,11 +40,13 @@ enum wrt_pool_limit {
  * number of instructions, at most FIXED + class_count * PER_CLASS of x86-64 at -O1 and above. */
 enum wrt_pool_cost { WRT_POOL_COST_FIXED = 72, WRT_POOL_COST_PER_CLASS = 8 };
 
+/** Blocks of one size. */
 typedef struct wrt_pool_class {
     uint32_t block_size;  /* bytes, a power of two, WRT_POOL_BLOCK_SIZE_MIN to _MAX */
     uint32_t block_count; /* 1 to WRT_POOL_BLOCK_MAX */
 } wrt_pool_class;
 
+/** What a pool is made of. */
 typedef struct wrt_pool_config {
     uint32_t struct_size; /* sizeof(wrt_pool_config); 0 is refused */
     uint32_t class_count; /* 1 to WRT_POOL_CLASS_MAX */
@@ -81,6 +84,7 @@ typedef struct wrt_pool {
 /** Says what buffer `config` needs; its own buffer fields are not looked at.
  * Errors: INVALID_ARGUMENT (a rule above is broken; all zero in *layout_out),
  * UNSUPPORTED (the config sets something that this library does not know).
+ * Cost: linear in class_count.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_pool_layout(const wrt_pool_config *config,
                                                  wrt_layout *layout_out);
@@ -88,10 +92,12 @@ WRT_API WRT_NODISCARD wrt_status wrt_pool_layout(const wrt_pool_config *config,
 /** Prepares `pool` to serve blocks; on error it is left as it was.
  * Errors: as wrt_pool_layout; INVALID_ARGUMENT (buffer NULL or misaligned),
  * NO_MEMORY (buffer too small).
+ * Cost: linear in class_count, however many blocks there are.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_pool_init(wrt_pool *pool, const wrt_pool_config *config);
 
-/** Hands out a block of at least `size` bytes; on error *block_out is NULL.
+/** Hands out a block of at least `size` bytes; on error *block_out is NULL. It belongs to the
+ * caller until wrt_pool_release(). size: bytes, 1 to that of the largest class.
  * Errors: INVALID_ARGUMENT (size 0), NO_MEMORY (no class fits and has room),
  * STATE (not initialised).
  * Cost: see wrt_pool_cost; nothing depends on how full the pool is.
@@ -104,11 +110,13 @@ WRT_API WRT_NODISCARD wrt_status wrt_pool_allocate(wrt_pool *pool, size_t size, 
  */
 WRT_API WRT_NODISCARD wrt_status wrt_pool_release(wrt_pool *pool, void *block);
 
-/** Reports how the pool has been used since init. Cost: constant. */
+/** Reports how the pool has been used since init.
+ * Errors: INVALID_ARGUMENT (NULL). Cost: constant.
+ */
 WRT_API WRT_NODISCARD wrt_status wrt_pool_query(const wrt_pool *pool, wrt_pool_usage *usage_out);
 
 /** Returns the buffer to the caller. A zeroed pool is accepted, so twice is harmless.
- * Error: STATE, while blocks are out.
+ * Errors: STATE, while blocks are out. Cost: constant.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_pool_deinit(wrt_pool *pool);
 

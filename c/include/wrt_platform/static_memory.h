@@ -28,6 +28,7 @@ WRT_BEGIN_DECLS
 
 typedef struct wrt_static_allocator wrt_static_allocator;
 
+/** Alignments and sizes. */
 enum wrt_static_limit {
     WRT_STATIC_ALIGNMENT_MIN = 8,       /* bytes */
     WRT_STATIC_ALIGNMENT_DEFAULT = 16,  /* bytes */
@@ -42,6 +43,7 @@ enum wrt_guard_regions {
     WRT_GUARD_REGIONS_REQUIRED = 2   /* or init fails */
 };
 
+/** What a static allocator is made of. */
 typedef struct wrt_static_allocator_config {
     uint32_t struct_size;        /* sizeof(wrt_static_allocator_config); 0 is refused */
     uint32_t maximum_pages;      /* an allocation reserves no more; 0: what the buffer holds */
@@ -86,6 +88,7 @@ struct wrt_static_allocator {
  * Errors: INVALID_ARGUMENT (maximum_pages is 0 or above WRT_PAGE_COUNT_MAX, or another rule is
  * broken; all zero in *layout_out), UNSUPPORTED (the config sets something that this library does
  * not know, or requires guard regions), NO_MEMORY (more than this system has addresses).
+ * Cost: constant.
  */
 WRT_API WRT_NODISCARD wrt_status
 wrt_static_allocator_layout(const wrt_static_allocator_config *config, wrt_layout *layout_out);
@@ -94,13 +97,14 @@ wrt_static_allocator_layout(const wrt_static_allocator_config *config, wrt_layou
  * left as it was.
  * Errors: INVALID_ARGUMENT (a rule of the config is broken, buffer NULL), NO_MEMORY (the buffer
  * holds less than maximum_pages, or not one page), UNSUPPORTED (reserved bytes; guard regions are
- * required and there is no hardware for them: the reason says what is missing).
+ * required and there is no hardware for them: the reason says what is missing). Cost: constant.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_static_allocator_init(
     wrt_static_allocator *allocator, const wrt_static_allocator_config *config);
 
 /** The allocator as wrt_page_allocator_allocate() and the others take it. protect() is UNSUPPORTED.
- * Cost: allocate and grow clear what they hand out; the rest is constant.
+ * Errors: none, it cannot fail; of an allocator that is not initialised, the calls say STATE.
+ * Cost: constant; allocate and grow clear what they hand out, deallocate is constant.
  */
 WRT_API WRT_NODISCARD wrt_page_allocator
 wrt_static_allocator_interface(wrt_static_allocator *allocator);
@@ -112,7 +116,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_static_allocator_query(
     const wrt_static_allocator *allocator, wrt_static_allocator_report *report_out);
 
 /** Returns the buffer to the caller. A zeroed allocator is accepted, so twice is harmless.
- * Errors: STATE (an allocation is out).
+ * Errors: STATE (an allocation is out). Cost: constant.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_static_allocator_deinit(wrt_static_allocator *allocator);
 

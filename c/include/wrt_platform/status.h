@@ -1,4 +1,9 @@
-/** Results and errors, shared by every call of wrt_platform. */
+/** Results and errors, shared by every call of wrt_platform.
+ *
+ * In every call that returns a wrt_status, an object, config or out parameter that is NULL is
+ * INVALID_ARGUMENT. What is said of threads and interrupts stands at the head of each header, and
+ * with single calls where it differs.
+ */
 #ifndef WRT_PLATFORM_STATUS_H
 #define WRT_PLATFORM_STATUS_H
 
@@ -26,6 +31,7 @@ WRT_BEGIN_DECLS
 /** What a call that can fail returns: one of wrt_status_code. */
 typedef int32_t wrt_status;
 
+/** How a call ended. */
 enum wrt_status_code {
     WRT_OK = 0,
     WRT_ERR_INVALID_ARGUMENT = 1, /* the caller broke a documented rule */
@@ -58,21 +64,25 @@ typedef struct wrt_error {
     uint64_t detail[2];
 } wrt_error;
 
-/** The last failure on the calling thread; status WRT_OK if there was none.
+/** The last failure on the calling thread; status WRT_OK if there was none. Never NULL.
  * The next failure on this thread overwrites it: copy it to keep it.
- * Threads: any.  ISR: yes, where the port gives interrupts a slot of their own.
+ * Errors: none, it cannot fail.
+ * Threads: any.  ISR: yes, where the port gives interrupts a slot of their own.  Cost: constant.
  */
 WRT_API const wrt_error *wrt_error_last(void);
 
 /** Writes `error` as one sentence: "wrt_pool_init: buffer has 64 bytes, the pool needs 96".
  * The system's code appears by its name where the port knows it ("EPERM").
  * At most `text_size` bytes are written, the closing NUL among them; 0 writes nothing.
+ * error: borrowed for the call. text_out: may be NULL if text_size is 0.
  * Returns the length of the whole sentence: it was cut if that is >= text_size.
+ * Errors: none, it cannot fail.
  * Threads: any.  ISR: yes.  Cost: the sentence, plus 1300 steps a number (no division).
  */
 WRT_API size_t wrt_error_format(const wrt_error *error, char *text_out, size_t text_size);
 
-/** The library's version, "0.1.0". Static text. Threads: any.  ISR: yes. */
+/** The library's version, "0.1.0". Static text. Errors: none, it cannot fail. Threads: any.
+ * ISR: yes. */
 WRT_API const char *wrt_version(void);
 
 WRT_END_DECLS

@@ -12,7 +12,7 @@
  *     // config.buffer as wrt_wasi_layout() asks
  *     wrt_status status = wrt_wasi_init(&wasi, &config);
  *     status = wrt_wasi_imports(&wasi, &instance_config.imports, &instance_config.import_count);
- *     …
+ *     // ... the instance, and in it the export "_start"
  *     status = wrt_instance_call(&instance, &start); // ERR_EXIT: the program ended itself
  *     status = wrt_wasi_exit_code(&wasi, &exit_code);
  *
@@ -29,6 +29,8 @@
  * sock_send, sock_shutdown. The older module name "wasi_unstable" is not answered, because its
  * structures differ: such a module is refused at linking.
  *
+ * Source: WASI preview 1 ("wasi_snapshot_preview1"), as wasi-libc's header wasi/api.h has it.
+ *
  * Heap: none.  Threads: one caller at a time per wrt_wasi, and so per set of instances that
  * import from it; a second one is refused (STATE).  ISR: no.  Fork: the child's copy can be
  * deinitialised, not used (STATE).
@@ -42,6 +44,7 @@
 
 WRT_BEGIN_DECLS
 
+/** Sizes and defaults. */
 enum wrt_wasi_limit {
     WRT_WASI_CALL_COUNT = 46,           /* calls of preview 1, and so imports */
     WRT_WASI_DESCRIPTORS_DEFAULT = 256, /* descriptors that a guest may have open */

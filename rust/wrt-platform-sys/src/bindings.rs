@@ -22,6 +22,7 @@ pub const WRT_ERR_INTERRUPTED: wrt_status_code = 16;
 pub const WRT_ERR_HOST: wrt_status_code = 17;
 pub const WRT_ERR_EXIT: wrt_status_code = 18;
 pub const WRT_ERR_PENDING: wrt_status_code = 19;
+/// How a call ended.
 pub type wrt_status_code = ::core::ffi::c_uint;
 /// What went wrong in a failed call. For people to read; programs decide on the status.
 #[repr(C)]
@@ -34,16 +35,19 @@ pub struct wrt_error {
     pub detail: [u64; 2usize],
 }
 unsafe extern "C" {
-    /** The last failure on the calling thread; status WRT_OK if there was none.
+    /** The last failure on the calling thread; status WRT_OK if there was none. Never NULL.
  The next failure on this thread overwrites it: copy it to keep it.
- Threads: any.  ISR: yes, where the port gives interrupts a slot of their own.*/
+ Errors: none, it cannot fail.
+ Threads: any.  ISR: yes, where the port gives interrupts a slot of their own.  Cost: constant.*/
     pub fn wrt_error_last() -> *const wrt_error;
 }
 unsafe extern "C" {
     /** Writes `error` as one sentence: "wrt_pool_init: buffer has 64 bytes, the pool needs 96".
  The system's code appears by its name where the port knows it ("EPERM").
  At most `text_size` bytes are written, the closing NUL among them; 0 writes nothing.
+ error: borrowed for the call. text_out: may be NULL if text_size is 0.
  Returns the length of the whole sentence: it was cut if that is >= text_size.
+ Errors: none, it cannot fail.
  Threads: any.  ISR: yes.  Cost: the sentence, plus 1300 steps a number (no division).*/
     pub fn wrt_error_format(
         error: *const wrt_error,
@@ -52,13 +56,15 @@ unsafe extern "C" {
     ) -> usize;
 }
 unsafe extern "C" {
-    /// The library's version, "0.1.0". Static text. Threads: any.  ISR: yes.
+    /** The library's version, "0.1.0". Static text. Errors: none, it cannot fail. Threads: any.
+ ISR: yes.*/
     pub fn wrt_version() -> *const ::core::ffi::c_char;
 }
 pub const WRT_ENFORCEMENT_NOT_ASKED: wrt_enforcement_state = 0;
 pub const WRT_ENFORCEMENT_ENFORCED: wrt_enforcement_state = 1;
 pub const WRT_ENFORCEMENT_PARTIAL: wrt_enforcement_state = 2;
 pub const WRT_ENFORCEMENT_ABSENT: wrt_enforcement_state = 3;
+/// How far a protection holds.
 pub type wrt_enforcement_state = ::core::ffi::c_uint;
 /// One protection, as a query call reports it.
 #[repr(C)]
@@ -123,6 +129,7 @@ pub struct wrt_extern_type {
     pub index: u32,
     pub function: wrt_function_type,
 }
+/// What a module is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_module_config {
@@ -223,7 +230,8 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Describes import `index` (0 to import_count - 1): its two names and its type.
+    /** Describes import `index` (0 to import_count - 1): its two names and its type, which lie in the
+ module's bytes and live as long as they.
  Errors: INVALID_ARGUMENT (index), STATE. Cost: linear in index.*/
     pub fn wrt_module_import(
         module: *const wrt_module,
@@ -234,7 +242,7 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Describes export `index` (0 to export_count - 1).
+    /** Describes export `index` (0 to export_count - 1); name and type live as long as the bytes.
  Errors: INVALID_ARGUMENT (index), STATE. Cost: linear in index.*/
     pub fn wrt_module_export(
         module: *const wrt_module,
@@ -244,7 +252,8 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Type of function `function` of the module's index space.
+    /** Type of function `function` of the module's index space (0 to function_count - 1); borrowed
+ from the bytes.
  Errors: INVALID_ARGUMENT (index), STATE. Cost: constant.*/
     pub fn wrt_module_function_type(
         module: *const wrt_module,
@@ -253,7 +262,8 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Name of a function: from the name section, else of an export, else of its import.
+    /** Name of a function (0 to function_count - 1): from the name section, else of an export, else of
+ its import; borrowed from the bytes.
  Errors: NOT_FOUND (it has none; *name_out is empty), INVALID_ARGUMENT, STATE.
  Cost: linear in the name section. A damaged name section is as good as none.*/
     pub fn wrt_module_function_name(
@@ -264,12 +274,14 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Lets go of bytes and buffer. A zeroed module is accepted, so twice is harmless.
- No instance may be using it: that is the caller's promise, C does not count.*/
+ No instance may be using it: that is the caller's promise, C does not count.
+ Errors: INVALID_ARGUMENT (NULL). Cost: constant.*/
     pub fn wrt_module_deinit(module: *mut wrt_module) -> wrt_status;
 }
 pub const WRT_PAGE_SIZE: wrt_page_limit = 65536;
 pub const WRT_PAGE_COUNT_MAX: wrt_page_limit = 65536;
 pub const WRT_PAGE_SAMPLING_INTERVAL_DEFAULT: wrt_page_limit = 16;
+/// Sizes and counts.
 pub type wrt_page_limit = ::core::ffi::c_uint;
 pub const WRT_PROTECTION_NONE: wrt_protection = 0;
 pub const WRT_PROTECTION_READ: wrt_protection = 1;
@@ -317,6 +329,7 @@ pub type wrt_page_allocate_fn = ::core::option::Option<
         pages_out: *mut wrt_pages,
     ) -> wrt_status,
 >;
+/// As wrt_page_allocator_grow().
 pub type wrt_page_grow_fn = ::core::option::Option<
     unsafe extern "C" fn(
         context: *mut ::core::ffi::c_void,
@@ -324,6 +337,7 @@ pub type wrt_page_grow_fn = ::core::option::Option<
         additional_pages: u32,
     ) -> wrt_status,
 >;
+/// As wrt_page_allocator_protect().
 pub type wrt_page_protect_fn = ::core::option::Option<
     unsafe extern "C" fn(
         context: *mut ::core::ffi::c_void,
@@ -333,12 +347,14 @@ pub type wrt_page_protect_fn = ::core::option::Option<
         protection: u32,
     ) -> wrt_status,
 >;
+/// As wrt_page_allocator_deallocate().
 pub type wrt_page_deallocate_fn = ::core::option::Option<
     unsafe extern "C" fn(
         context: *mut ::core::ffi::c_void,
         pages: *mut wrt_pages,
     ) -> wrt_status,
 >;
+/// The calls of a backend; none may be NULL.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_page_allocator_ops {
@@ -359,7 +375,8 @@ unsafe extern "C" {
  maximum_pages: initial_pages to WRT_PAGE_COUNT_MAX, and no more than the allocator's config
  grants. On error *pages_out is all zero.
  Errors: INVALID_ARGUMENT (a rule above), LIMIT (beyond the allocator's config), NO_MEMORY (the
- system or the buffer has not that much; os_code), BUSY (the allocator serves one at a time).*/
+ system or the buffer has not that much; os_code), BUSY (the allocator serves one at a time).
+ Cost: of this and the others, see the backend's interface call.*/
     pub fn wrt_page_allocator_allocate(
         allocator: *const wrt_page_allocator,
         initial_pages: u32,
@@ -405,6 +422,7 @@ pub const WRT_INSTANCE_STACK_SIZE_MAX: wrt_instance_limit = 1073741824;
 pub const WRT_INSTANCE_PAGES_DEFAULT: wrt_instance_limit = 4096;
 pub const WRT_INSTANCE_TABLE_HEADROOM: wrt_instance_limit = 1024;
 pub const WRT_INSTANCE_BUFFER_ALIGNMENT: wrt_instance_limit = 8;
+/// Sizes and defaults.
 pub type wrt_instance_limit = ::core::ffi::c_uint;
 pub const WRT_TRAP_NONE: wrt_trap_code = 0;
 pub const WRT_TRAP_UNREACHABLE: wrt_trap_code = 1;
@@ -463,6 +481,7 @@ pub struct wrt_host_function {
     pub context: *mut ::core::ffi::c_void,
     pub name: *const ::core::ffi::c_char,
 }
+/// What a host function is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_host_function_config {
@@ -489,6 +508,7 @@ pub struct wrt_memory {
     pub allocator: wrt_page_allocator,
     pub pages: wrt_pages,
 }
+/// What a memory is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_memory_config {
@@ -508,6 +528,7 @@ pub struct wrt_table {
     pub declared_maximum: u32,
     pub element_type: u32,
 }
+/// What a table is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_table_config {
@@ -550,6 +571,7 @@ pub struct wrt_import {
     pub name: *const ::core::ffi::c_char,
     pub value: wrt_extern,
 }
+/// What an instance is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_instance_config {
@@ -624,7 +646,9 @@ pub struct wrt_instance {
 unsafe extern "C" {
     /** Says what buffer an instance needs; exact. The config's buffer is not looked at.
  Errors: INVALID_ARGUMENT, UNSUPPORTED (reserved bytes), STATE (module not initialised),
- LIMIT (a table's minimum is beyond maximum_table_elements).*/
+ LIMIT (a table's minimum is beyond maximum_table_elements), NO_MEMORY (more than can be
+ addressed).
+ Cost: linear in tables and functions.*/
     pub fn wrt_instance_layout(
         config: *const wrt_instance_config,
         layout_out: *mut wrt_layout,
@@ -638,7 +662,8 @@ unsafe extern "C" {
  INVALID_ARGUMENT, UNSUPPORTED. In all these `instance` is left as it was. TRAP (a segment does
  not fit): as the specification has it, what came before has been written; tables that the
  instance imports may already hold its functions, so its storage must stay as long as they do;
- it is to be deinitialised like one that succeeded, and can only be asked for its trap.*/
+ it is to be deinitialised like one that succeeded, and can only be asked for its trap.
+ Cost: linear in functions, segments and their contents, and imports times imports given.*/
     pub fn wrt_instance_init(
         instance: *mut wrt_instance,
         config: *const wrt_instance_config,
@@ -646,7 +671,8 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Finds the first import, at or after `index`, that `imports` has no name for.
- Errors: NOT_FOUND (all are there), STATE, INVALID_ARGUMENT. For one message that names all.*/
+ For one message that names all. Cost: linear in the imports of the module and those given.
+ Errors: NOT_FOUND (all are there), STATE, INVALID_ARGUMENT.*/
     pub fn wrt_instance_missing_import(
         config: *const wrt_instance_config,
         index: u32,
@@ -654,15 +680,17 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Runs the start function, if there is one, to its end. Errors: as wrt_instance_call.
+    /** Runs the start function, if there is one, to its end. timeout_ns: nanoseconds, 0: none.
+ Errors: as wrt_instance_call.*/
     pub fn wrt_instance_start(
         instance: *mut wrt_instance,
         timeout_ns: u64,
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Looks up an export. Errors: NOT_FOUND, STATE, INVALID_ARGUMENT. Cost: linear in the exports.
- What *extern_out points to lives as long as the instance (or as what it imported).*/
+    /** Looks up an export. name: UTF-8, name_size bytes of it, no NUL needed. What *extern_out points
+ to lives as long as the instance (or as what it imported).
+ Errors: NOT_FOUND, STATE, INVALID_ARGUMENT. Cost: linear in the exports.*/
     pub fn wrt_instance_export(
         instance: *mut wrt_instance,
         name: *const ::core::ffi::c_char,
@@ -683,7 +711,8 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Prepares a call, without running any of it: wrt_instance_run() does.
+    /** Prepares a call, without running any of it: wrt_instance_run() does. The arguments are copied;
+ argument_count is what the function's type has.
  Errors: INVALID_ARGUMENT (count), STATE (another is under way), TRAP (stack exhausted).*/
     pub fn wrt_instance_begin(
         instance: *mut wrt_instance,
@@ -696,7 +725,8 @@ unsafe extern "C" {
     /** Runs the call that was begun (or the start function) for about `instructions` (stops at the
  next loop or call after it); *done_out says whether it ended. A host function that waits
  (PENDING) ends the run early, not done.
- Errors: as wrt_instance_call, time-out aside.*/
+ Errors: as wrt_instance_call, time-out aside.
+ Cost: the instructions; what a call to it adds is constant.*/
     pub fn wrt_instance_run(
         instance: *mut wrt_instance,
         instructions: u64,
@@ -704,7 +734,8 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Runs exactly `instructions`, fewer only if the call ends. Errors: as wrt_instance_run.
+    /** Runs exactly `instructions`, fewer only if the call ends. Errors: as wrt_instance_run.
+ Cost: each instruction is counted by itself, which takes some times as long as running.*/
     pub fn wrt_instance_step(
         instance: *mut wrt_instance,
         instructions: u64,
@@ -712,7 +743,8 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Reads the results of the call that ended. Errors: STATE (none ended), INVALID_ARGUMENT.
+    /** Reads the results of the call that ended. Errors: STATE (none ended), INVALID_ARGUMENT
+ (result_count is not what the function's type has). Cost: linear in them.*/
     pub fn wrt_instance_results(
         instance: *mut wrt_instance,
         results: *mut wrt_value,
@@ -726,11 +758,14 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Stops the running call at its next loop or call with INTERRUPTED, or the next one, if none
- runs. Threads: any.  ISR: yes.  Cost: one store.*/
+ runs. Of an instance that is not initialised it does nothing.
+ Errors: none, it cannot fail. Threads: any.  ISR: yes.  Cost: one store.*/
     pub fn wrt_instance_interrupt(instance: *mut wrt_instance);
 }
 unsafe extern "C" {
-    /// Sets what fuel is left; `has_fuel` false: without bound. Errors: INVALID_ARGUMENT, STATE.
+    /** Sets what fuel is left; `has_fuel` false: without bound. fuel: instructions, at most
+ INT64_MAX / 2. Errors: INVALID_ARGUMENT (more), STATE. Cost: constant between calls, else as
+ deep as the stack.*/
     pub fn wrt_instance_set_fuel(
         instance: *mut wrt_instance,
         has_fuel: bool,
@@ -754,18 +789,21 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// The specification's words for a trap code: "integer divide by zero". Static text.
+    /** The specification's words for a trap code: "integer divide by zero". Static text; "unknown trap"
+ for any other number. Errors: none, it cannot fail. Threads: any.  ISR: yes.*/
     pub fn wrt_trap_text(code: u32) -> *const ::core::ffi::c_char;
 }
 unsafe extern "C" {
-    /// Reports what has been used. Cost: constant between calls, else as deep as the stack.
+    /** Reports what has been used. Errors: STATE. Cost: constant between calls, else as deep as the
+ stack.*/
     pub fn wrt_instance_query(
         instance: *const wrt_instance,
         usage_out: *mut wrt_instance_usage,
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// The instance's memory, own or imported. Errors: NOT_FOUND (it has none), STATE.
+    /** The instance's memory, own or imported; it lives as long as the instance, or as what was
+ imported. Errors: NOT_FOUND (it has none; *memory_out is NULL), STATE. Cost: constant.*/
     pub fn wrt_instance_memory(
         instance: *mut wrt_instance,
         memory_out: *mut *mut wrt_memory,
@@ -777,21 +815,25 @@ unsafe extern "C" {
     pub fn wrt_instance_deinit(instance: *mut wrt_instance) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Prepares a host function. Errors: INVALID_ARGUMENT (NULL call, unknown value type, count).
+    /** Prepares a host function; there is nothing to deinitialise. Errors: INVALID_ARGUMENT (NULL call,
+ unknown value type, more than 1000 parameters or results), UNSUPPORTED (reserved bytes).
+ Cost: linear in the types.*/
     pub fn wrt_host_function_init(
         function: *mut wrt_host_function,
         config: *const wrt_host_function_config,
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Type of any function. Errors: INVALID_ARGUMENT.
+    /** Type of any function, borrowed for the function's life. Errors: INVALID_ARGUMENT (not
+ initialised). Cost: constant.*/
     pub fn wrt_function_query(
         function: *const wrt_function,
         type_out: *mut wrt_function_type,
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Makes a memory of its own, to be imported. Errors: as wrt_page_allocator_allocate.
+    /** Makes a memory of its own, to be imported; on error it is left as it was. Errors: as
+ wrt_page_allocator_allocate, LIMIT (initial_pages beyond maximum_pages) among them.*/
     pub fn wrt_memory_init(
         memory: *mut wrt_memory,
         config: *const wrt_memory_config,
@@ -807,18 +849,22 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Gives its pages back. No instance may be using it. A zeroed memory is accepted.
+    /** Gives its pages back. No instance may be using it. A zeroed memory is accepted, so twice is
+ harmless. Errors: as wrt_page_allocator_deallocate.*/
     pub fn wrt_memory_deinit(memory: *mut wrt_memory) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Makes a table of its own, to be imported. Errors: INVALID_ARGUMENT, NO_MEMORY (buffer).
+    /** Makes a table of its own, to be imported; there is nothing to deinitialise. Errors:
+ INVALID_ARGUMENT (a rule of the config), NO_MEMORY (buffer too small or misaligned).
+ Cost: linear in initial_elements.*/
     pub fn wrt_table_init(
         table: *mut wrt_table,
         config: *const wrt_table_config,
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Reads an element. Errors: INVALID_ARGUMENT (index).
+    /** Reads element `index`, 0 to element_count - 1.
+ Errors: INVALID_ARGUMENT (index). Cost: constant.*/
     pub fn wrt_table_get(
         table: *const wrt_table,
         index: u32,
@@ -826,7 +872,9 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Writes an element. Errors: INVALID_ARGUMENT (index).
+    /** Writes element `index`, 0 to element_count - 1. A function in a table must live as long as it is
+ there: that is the caller's promise.
+ Errors: INVALID_ARGUMENT (index). Cost: constant.*/
     pub fn wrt_table_set(
         table: *mut wrt_table,
         index: u32,
@@ -834,7 +882,9 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Grows a table as table.grow does. Errors: LIMIT (nothing changed).
+    /** Grows a table as table.grow does; new elements hold `reference`, *old_count_out is the size
+ before. Errors: LIMIT (declared maximum or end of the buffer; nothing changed).
+ Cost: linear in additional_elements.*/
     pub fn wrt_table_grow(
         table: *mut wrt_table,
         additional_elements: u32,
@@ -843,7 +893,8 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Makes a global of its own, to be imported. Errors: INVALID_ARGUMENT (type).
+    /** Makes a global of its own, to be imported; there is nothing to deinitialise. value_type: one of
+ wrt_value_type. Errors: INVALID_ARGUMENT (type). Cost: constant.*/
     pub fn wrt_global_init(
         global: *mut wrt_global,
         value_type: u32,
@@ -852,17 +903,19 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Writes a global. Errors: STATE (it is immutable).
+    /// Writes a global. Errors: STATE (it is immutable). Cost: constant.
     pub fn wrt_global_set(global: *mut wrt_global, value: wrt_value) -> wrt_status;
 }
 pub const WRT_LINUX_GUARD_BYTES_DEFAULT: wrt_linux_allocator_limit = 65536;
 pub const WRT_LINUX_NAME_SIZE: wrt_linux_allocator_limit = 80;
+/// Sizes.
 pub type wrt_linux_allocator_limit = ::core::ffi::c_uint;
 pub const WRT_LINUX_NAME_NONE: wrt_linux_name_source = 0;
 pub const WRT_LINUX_NAME_ANON: wrt_linux_name_source = 1;
 pub const WRT_LINUX_NAME_MEMFD: wrt_linux_name_source = 2;
 /// What carries the name that /proc/<pid>/maps shows.
 pub type wrt_linux_name_source = ::core::ffi::c_uint;
+/// What a Linux allocator is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_linux_allocator_config {
@@ -921,7 +974,8 @@ unsafe extern "C" {
  On error it is left as it was. A name that the system can't carry is no error: the report says
  so.
  Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes),
- NO_MEMORY (no room to register for forks).*/
+ NO_MEMORY (no room to register for forks).
+ Cost: a few system calls, which try what the config asks for.*/
     pub fn wrt_linux_allocator_init(
         allocator: *mut wrt_linux_allocator,
         config: *const wrt_linux_allocator_config,
@@ -931,7 +985,9 @@ unsafe extern "C" {
     /** The allocator as wrt_page_allocator_allocate() and the others take it.
  Errors of those calls, beside their own: NO_MEMORY and PERMISSION (RLIMIT_MEMLOCK is too low
  for mlock; the text says what to do), STATE (after fork), SYSTEM (os_code).
- Cost: allocate is mmap and mprotect, grow one mprotect; populate and mlock touch each page.*/
+ It cannot fail itself; of an allocator that is not initialised, the calls say STATE.
+ Cost: allocate is mmap and mprotect, grow one mprotect, deallocate munmap; populate and mlock
+ touch each page.*/
     pub fn wrt_linux_allocator_interface(
         allocator: *mut wrt_linux_allocator,
     ) -> wrt_page_allocator;
@@ -947,7 +1003,7 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Ends the allocator. A zeroed one is accepted, so twice is harmless.
- Errors: STATE (an allocation is out, or after fork).*/
+ Errors: STATE (an allocation is out, or after fork). Cost: constant.*/
     pub fn wrt_linux_allocator_deinit(allocator: *mut wrt_linux_allocator) -> wrt_status;
 }
 pub const WRT_POOL_CLASS_MAX: wrt_pool_limit = 8;
@@ -955,18 +1011,21 @@ pub const WRT_POOL_BLOCK_MAX: wrt_pool_limit = 32;
 pub const WRT_POOL_BLOCK_SIZE_MIN: wrt_pool_limit = 8;
 pub const WRT_POOL_BLOCK_SIZE_MAX: wrt_pool_limit = 8388608;
 pub const WRT_POOL_ALIGNMENT: wrt_pool_limit = 8;
+/// What a pool can be.
 pub type wrt_pool_limit = ::core::ffi::c_uint;
 pub const WRT_POOL_COST_FIXED: wrt_pool_cost = 72;
 pub const WRT_POOL_COST_PER_CLASS: wrt_pool_cost = 8;
 /** The published cost: allocate and release of a block take, for every block of a pool, the same
  number of instructions, at most FIXED + class_count * PER_CLASS of x86-64 at -O1 and above.*/
 pub type wrt_pool_cost = ::core::ffi::c_uint;
+/// Blocks of one size.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_pool_class {
     pub block_size: u32,
     pub block_count: u32,
 }
+/// What a pool is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_pool_config {
@@ -1007,7 +1066,8 @@ pub struct wrt_pool {
 unsafe extern "C" {
     /** Says what buffer `config` needs; its own buffer fields are not looked at.
  Errors: INVALID_ARGUMENT (a rule above is broken; all zero in *layout_out),
- UNSUPPORTED (the config sets something that this library does not know).*/
+ UNSUPPORTED (the config sets something that this library does not know).
+ Cost: linear in class_count.*/
     pub fn wrt_pool_layout(
         config: *const wrt_pool_config,
         layout_out: *mut wrt_layout,
@@ -1016,14 +1076,16 @@ unsafe extern "C" {
 unsafe extern "C" {
     /** Prepares `pool` to serve blocks; on error it is left as it was.
  Errors: as wrt_pool_layout; INVALID_ARGUMENT (buffer NULL or misaligned),
- NO_MEMORY (buffer too small).*/
+ NO_MEMORY (buffer too small).
+ Cost: linear in class_count, however many blocks there are.*/
     pub fn wrt_pool_init(
         pool: *mut wrt_pool,
         config: *const wrt_pool_config,
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Hands out a block of at least `size` bytes; on error *block_out is NULL.
+    /** Hands out a block of at least `size` bytes; on error *block_out is NULL. It belongs to the
+ caller until wrt_pool_release(). size: bytes, 1 to that of the largest class.
  Errors: INVALID_ARGUMENT (size 0), NO_MEMORY (no class fits and has room),
  STATE (not initialised).
  Cost: see wrt_pool_cost; nothing depends on how full the pool is.*/
@@ -1043,7 +1105,8 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Reports how the pool has been used since init. Cost: constant.
+    /** Reports how the pool has been used since init.
+ Errors: INVALID_ARGUMENT (NULL). Cost: constant.*/
     pub fn wrt_pool_query(
         pool: *const wrt_pool,
         usage_out: *mut wrt_pool_usage,
@@ -1051,19 +1114,21 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Returns the buffer to the caller. A zeroed pool is accepted, so twice is harmless.
- Error: STATE, while blocks are out.*/
+ Errors: STATE, while blocks are out. Cost: constant.*/
     pub fn wrt_pool_deinit(pool: *mut wrt_pool) -> wrt_status;
 }
 pub const WRT_STATIC_ALIGNMENT_MIN: wrt_static_limit = 8;
 pub const WRT_STATIC_ALIGNMENT_DEFAULT: wrt_static_limit = 16;
 pub const WRT_STATIC_ALIGNMENT_MAX: wrt_static_limit = 1048576;
 pub const WRT_STATIC_CANARY_SIZE: wrt_static_limit = 32;
+/// Alignments and sizes.
 pub type wrt_static_limit = ::core::ffi::c_uint;
 pub const WRT_GUARD_REGIONS_OFF: wrt_guard_regions = 0;
 pub const WRT_GUARD_REGIONS_PREFERRED: wrt_guard_regions = 1;
 pub const WRT_GUARD_REGIONS_REQUIRED: wrt_guard_regions = 2;
 /// Regions without access round the memory, by a memory protection unit.
 pub type wrt_guard_regions = ::core::ffi::c_uint;
+/// What a static allocator is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_static_allocator_config {
@@ -1109,7 +1174,8 @@ unsafe extern "C" {
  A buffer of that alignment loses no byte.
  Errors: INVALID_ARGUMENT (maximum_pages is 0 or above WRT_PAGE_COUNT_MAX, or another rule is
  broken; all zero in *layout_out), UNSUPPORTED (the config sets something that this library does
- not know, or requires guard regions), NO_MEMORY (more than this system has addresses).*/
+ not know, or requires guard regions), NO_MEMORY (more than this system has addresses).
+ Cost: constant.*/
     pub fn wrt_static_allocator_layout(
         config: *const wrt_static_allocator_config,
         layout_out: *mut wrt_layout,
@@ -1120,7 +1186,7 @@ unsafe extern "C" {
  left as it was.
  Errors: INVALID_ARGUMENT (a rule of the config is broken, buffer NULL), NO_MEMORY (the buffer
  holds less than maximum_pages, or not one page), UNSUPPORTED (reserved bytes; guard regions are
- required and there is no hardware for them: the reason says what is missing).*/
+ required and there is no hardware for them: the reason says what is missing). Cost: constant.*/
     pub fn wrt_static_allocator_init(
         allocator: *mut wrt_static_allocator,
         config: *const wrt_static_allocator_config,
@@ -1128,7 +1194,8 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** The allocator as wrt_page_allocator_allocate() and the others take it. protect() is UNSUPPORTED.
- Cost: allocate and grow clear what they hand out; the rest is constant.*/
+ Errors: none, it cannot fail; of an allocator that is not initialised, the calls say STATE.
+ Cost: constant; allocate and grow clear what they hand out, deallocate is constant.*/
     pub fn wrt_static_allocator_interface(
         allocator: *mut wrt_static_allocator,
     ) -> wrt_page_allocator;
@@ -1143,7 +1210,7 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Returns the buffer to the caller. A zeroed allocator is accepted, so twice is harmless.
- Errors: STATE (an allocation is out).*/
+ Errors: STATE (an allocation is out). Cost: constant.*/
     pub fn wrt_static_allocator_deinit(
         allocator: *mut wrt_static_allocator,
     ) -> wrt_status;
@@ -1153,6 +1220,7 @@ pub const WRT_WASI_DESCRIPTORS_DEFAULT: wrt_wasi_limit = 256;
 pub const WRT_WASI_DESCRIPTORS_MAX: wrt_wasi_limit = 65536;
 pub const WRT_WASI_TEXT_MAX: wrt_wasi_limit = 67108864;
 pub const WRT_WASI_BUFFER_ALIGNMENT: wrt_wasi_limit = 8;
+/// Sizes and defaults.
 pub type wrt_wasi_limit = ::core::ffi::c_uint;
 pub const WRT_WASI_PREOPEN_READ_ONLY: wrt_wasi_preopen_flag = 1;
 /// How a folder is lent; flags.

@@ -29,6 +29,7 @@ WRT_BEGIN_DECLS
 
 typedef struct wrt_linux_allocator wrt_linux_allocator;
 
+/** Sizes. */
 enum wrt_linux_allocator_limit {
     WRT_LINUX_GUARD_BYTES_DEFAULT = 65536, /* before and behind */
     WRT_LINUX_NAME_SIZE = 80               /* bytes of a name, the closing NUL included */
@@ -41,6 +42,7 @@ enum wrt_linux_name_source {
     WRT_LINUX_NAME_MEMFD = 2 /* a file in memory: /memfd:name (deleted) */
 };
 
+/** What a Linux allocator is made of. */
 typedef struct wrt_linux_allocator_config {
     uint32_t struct_size;        /* sizeof(wrt_linux_allocator_config); 0 is refused */
     uint32_t maximum_pages;      /* one allocation reserves no more; 0: 65536 (4 GiB) */
@@ -100,6 +102,7 @@ struct wrt_linux_allocator {
  * so.
  * Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes),
  * NO_MEMORY (no room to register for forks).
+ * Cost: a few system calls, which try what the config asks for.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_allocator_init(wrt_linux_allocator *allocator,
                                                           const wrt_linux_allocator_config *config);
@@ -107,7 +110,9 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_allocator_init(wrt_linux_allocator *a
 /** The allocator as wrt_page_allocator_allocate() and the others take it.
  * Errors of those calls, beside their own: NO_MEMORY and PERMISSION (RLIMIT_MEMLOCK is too low
  * for mlock; the text says what to do), STATE (after fork), SYSTEM (os_code).
- * Cost: allocate is mmap and mprotect, grow one mprotect; populate and mlock touch each page.
+ * It cannot fail itself; of an allocator that is not initialised, the calls say STATE.
+ * Cost: allocate is mmap and mprotect, grow one mprotect, deallocate munmap; populate and mlock
+ * touch each page.
  */
 WRT_API WRT_NODISCARD wrt_page_allocator
 wrt_linux_allocator_interface(wrt_linux_allocator *allocator);
@@ -120,7 +125,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_allocator_query(const wrt_linux_alloc
                                                            wrt_linux_allocator_report *report_out);
 
 /** Ends the allocator. A zeroed one is accepted, so twice is harmless.
- * Errors: STATE (an allocation is out, or after fork).
+ * Errors: STATE (an allocation is out, or after fork). Cost: constant.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_allocator_deinit(wrt_linux_allocator *allocator);
 
