@@ -5,6 +5,7 @@ What is right is worked out here, by hand or by a model, never by another call o
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from typing import Any
@@ -173,8 +174,30 @@ def test_interrupt_stops_a_long_fill_which_then_goes_on() -> None:
     thread = after(0.05, lambda: lib.wrt_instance_interrupt(guest.raw))
     assert guest.call("run", results=0) == (lib.WRT_ERR_INTERRUPTED, None)
     thread.join()
+    place = guest.trap.offset
+    assert bytes(guest.module.content[place : place + 2]) == b"\xfc\x0b"  # in the fill itself
+    assert 0 < guest.memory(size).count(7) < size or guest.usage.fuel_used > 8
     assert guest.run(100) == (OK, PAUSED)
     assert guest.memory(size).count(7) == size
+
+
+@pytest.mark.row("WE-1")
+@pytest.mark.parametrize(("to", "source"), [(0, 70_001), (70_001, 0), (5, 5), (0, 3_500_000)])
+def test_long_copy_of_ranges_that_overlap(to: int, source: int) -> None:
+    """Longer than the pieces that it is done in."""
+    size = 3_300_000
+    guest = Guest(
+        """(module (memory (export "memory") 120)
+        (func (export "run") (param i32 i32 i32)
+          (memory.copy (local.get 0) (local.get 1) (local.get 2))))"""
+    )
+    memory = ffi.new("wrt_memory **")
+    assert lib.wrt_instance_memory(guest.raw, memory) == OK
+    expected = bytearray(random.Random(1).randbytes(120 * 65536))
+    ffi.memmove(memory[0].base, expected, len(expected))
+    assert guest.call("run", to, source, size, results=0)[0] == OK
+    expected[to : to + size] = bytes(expected[source : source + size])
+    assert guest.memory(len(expected)) == expected
 
 
 @pytest.mark.row("WE-2")

@@ -99,6 +99,14 @@ def test_memory_limit_holds_and_is_counted() -> None:
     assert "starts with 4 pages of 64 KiB, the limit is 3" in last_error()
 
 
+def test_no_more_is_reserved_than_the_module_may_have() -> None:
+    for maximum_pages, reserved in [(0, 10), (3, 3), (100, 10)]:
+        guest = Guest("(module (memory 1 10))", maximum_pages=maximum_pages)
+        memory = ffi.new("wrt_memory **")
+        assert lib.wrt_instance_memory(guest.raw, memory) == OK
+        assert memory[0].pages.maximum_pages == reserved
+
+
 def test_table_limit_holds() -> None:
     text = """(module (table 2 externref) (func (export "grow") (param i32) (result i32)
       (table.grow (ref.null extern) (local.get 0))))"""

@@ -10,12 +10,18 @@ static wrt__reader reader_at(const wrt_module *module, uint32_t offset)
     return (wrt__reader){.bytes = module->bytes, .at = offset, .end = module->bytes_size};
 }
 
+/* An empty list may be NULL, which memcmp must not be given. */
+static bool lists_are_equal(const uint8_t *one, const uint8_t *other, uint32_t count)
+{
+    return count == 0 || memcmp(one, other, count) == 0;
+}
+
 bool wrt__function_types_equal(const wrt_function_type *one, const wrt_function_type *other)
 {
     return one->parameter_count == other->parameter_count &&
            one->result_count == other->result_count &&
-           memcmp(one->parameters, other->parameters, one->parameter_count) == 0 &&
-           memcmp(one->results, other->results, one->result_count) == 0;
+           lists_are_equal(one->parameters, other->parameters, one->parameter_count) &&
+           lists_are_equal(one->results, other->results, one->result_count);
 }
 
 wrt_extern_type wrt__extern_type(const wrt_module *module, uint32_t kind, uint32_t index)
