@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tarfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -54,6 +55,23 @@ def test_wheel_holds_the_package_and_its_types_and_nothing_else(wheel: Path) -> 
     info = {name for name in names if ".dist-info/" in name}
     assert names - info == package
     assert any(name.endswith("licenses/LICENSE") for name in info)
+
+
+def test_source_package_holds_what_the_wheel_is_built_of_and_nothing_else(tmp_path: Path) -> None:
+    program = (
+        "import sys; from scikit_build_core.build import build_sdist; build_sdist(sys.argv[1])"
+    )
+    run(sys.executable, "-c", program, tmp_path)
+    (package,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(package) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"tools/generate_native.py", "CMakeLists.txt", "pyproject.toml", "LICENSE"}
+    for folder in ("c", "cmake", "python"):
+        files = [path for path in (ROOT / folder).rglob("*.*") if "__pycache__" not in path.parts]
+        wanted |= {str(path.relative_to(ROOT)) for path in files if path.is_file()}
+    assert wanted <= names
+    extra = {"CHANGELOG.md", "CMakePresets.json", "PKG-INFO", "README.md"}
+    assert names - wanted - extra == set()
 
 
 def test_module_exports_nothing_but_its_entry(module: Path) -> None:
