@@ -91,7 +91,6 @@ def _run_slice(guest: Drivable, store: Store, done: Any, remaining: float | None
         instructions = max(_SLICE_MIN, int(instructions * remaining / _SLICE_SECONDS))
     start = time.perf_counter()
     with store.entered() as entry:
-        entry.due = start + _SLICE_SECONDS
         status = lib.wrt_instance_run(guest.pointer, instructions, done)
     if status == lib.WRT_ERR_INTERRUPTED and guest.stale_interrupt:
         guest.stale_interrupt = False

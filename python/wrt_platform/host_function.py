@@ -6,7 +6,6 @@ A HostFunction stands alone, to be put into tables or handed to a guest as a fun
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -250,8 +249,6 @@ def _host_fn(context: Any, caller: Any, values: Any) -> int:
     entry = current_entry()
     callee: Callee = ffi.from_handle(context)
     assert entry is not None
-    if time.perf_counter() > entry.due:  # the slice was long enough: to be called in the next one
-        return int(lib.WRT_ERR_PENDING)
     entry.leave()
     try:
         with host_call():

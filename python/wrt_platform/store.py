@@ -14,7 +14,6 @@ A guest's long run is many short C calls, so nobody waits long for the lock.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import weakref
@@ -188,14 +187,13 @@ class Store:
 class Entry:
     """A C call: holds the locks, but not while the guest calls a Python function."""
 
-    __slots__ = ("_outer", "_root", "due", "failed_in", "failure", "pending", "store")
+    __slots__ = ("_outer", "_root", "failed_in", "failure", "pending", "store")
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.failure: BaseException | None = None  # what a host function raised
         self.failed_in = ""  # its name
         self.pending = False  # a host function asked to be called again
-        self.due = math.inf  # when it has lasted long enough (time.perf_counter)
 
     def __enter__(self) -> Entry:
         self._root = self.store._acquire()

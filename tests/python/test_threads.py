@@ -139,6 +139,25 @@ def test_three_threads_on_one_allocator_lose_nothing() -> None:
     assert allocator.report.allocation_count == 0
 
 
+def test_no_two_threads_are_inside_instances_of_one_allocator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An allocator serves one caller at a time, and memory.grow calls it from inside a guest."""
+    allocator = LinuxAllocatorBuilder().with_maximum_pages(8).build()
+    imports = {"env": {"f": lambda: None}}
+    instances = [Instance(MODULE, imports, allocator=allocator) for _ in range(3)]
+    spy = OneCallAtATime()
+    for module in ("execution", "guest", "instance"):
+        monkeypatch.setattr(f"wrt_platform.{module}.lib", spy)
+
+    def work() -> None:
+        instance = instances.pop()
+        assert [instance.call("grow") for _ in range(8)] == [*range(1, 8), -1]
+
+    assert in_threads(3, work) == []
+    assert spy.overlaps == 0
+
+
 def test_instances_that_share_nothing_run_at_the_same_time() -> None:
     """Both are inside their host function together, or the barrier breaks."""
     barrier = threading.Barrier(2, timeout=5)
