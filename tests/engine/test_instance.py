@@ -60,7 +60,8 @@ def test_all_unknown_imports_are_found() -> None:
     user = Guest(USER, {}, start=False)
     assert user.init_status == lib.WRT_ERR_LINK
     assert "number 0 is not there, 5 are missing" in last_error()
-    missing, found = ffi.new("uint32_t *"), []
+    found: list[int] = []
+    missing = ffi.new("uint32_t *")
     while lib.wrt_instance_missing_import(user.config, len(found), missing) == OK:
         found.append(missing[0])
     assert found == [0, 1, 2, 3, 4]

@@ -30,8 +30,12 @@ def bits_of(value: float) -> bytes:
 def test_it_rounds_as_the_processor_does(square_root: object) -> None:
     assert callable(square_root)
     source = random.Random(1)
-    values = [struct.unpack("<d", struct.pack("<Q", source.getrandbits(63)))[0] for _ in range(50_000)]
-    values += [float(n * n) for n in range(2000)] + [math.nextafter(n * n, 0) for n in range(1, 2000)]
+    values = [
+        struct.unpack("<d", struct.pack("<Q", source.getrandbits(63)))[0] for _ in range(50_000)
+    ]
+    values += [float(n * n) for n in range(2000)] + [
+        math.nextafter(n * n, 0) for n in range(1, 2000)
+    ]
     values += [5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 0.0, -0.0, math.inf]
     for value in values:
         if value == value:

@@ -185,7 +185,8 @@ class Guest:
 
     def frames(self) -> list[tuple[int, int]]:
         """(function, offset) from the innermost frame outwards."""
-        frame, found = ffi.new("wrt_trap *"), []
+        found: list[tuple[int, int]] = []
+        frame = ffi.new("wrt_trap *")
         while lib.wrt_instance_frame(self.raw, len(found), frame) == lib.WRT_OK:
             found.append((frame.function, frame.offset))
         return found
