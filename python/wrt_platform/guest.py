@@ -22,6 +22,7 @@ from wrt_platform.errors import (
 )
 from wrt_platform.execution import Abandoned, Deadline, drive, watched, watched_inside
 from wrt_platform.host_function import failure_of
+from wrt_platform.limits import Limits
 from wrt_platform.memory import finish
 from wrt_platform.module import function_name, module_at
 from wrt_platform.store import Turn, holds_turn, register
@@ -74,14 +75,12 @@ class Guest:
     # Calls
 
     def call_function(
-        self, function: Function, arguments: Sequence[Any], timeout: float | str | None
+        self, function: Function, arguments: Sequence[Any], timeout: float | str | Deadline | None
     ) -> Any:
         """Calls and waits for the end; see Instance.call()."""
-        from wrt_platform.limits import Limits
-
         store = function._store
         cells = self._arguments(function, arguments)
-        deadline = Deadline(self.timeout if timeout is None else Limits(timeout=timeout).timeout)
+        deadline = self._deadline(timeout)
         if holds_turn(store):
             return self._call_inside(function, cells, deadline)
 
@@ -92,25 +91,20 @@ class Guest:
 
         return self._do(store, job, deadline)
 
-    def start(self, store: Store) -> None:
-        """Runs the start function to its end."""
-        deadline = Deadline(self.timeout)
-
-        def job() -> Any:
-            with Turn(store):
-                return self._to_the_end(store, deadline)
-
-        self._do(store, job, deadline)
-
-    def resume(self, store: Store, timeout: float | None) -> Any:
-        """Goes on with the call that was stopped."""
-        deadline = Deadline(timeout)
+    def go_on(self, store: Store, timeout: float | str | Deadline | None) -> Any:
+        """Runs the start function, or the call that was stopped, to its end."""
+        deadline = self._deadline(timeout)
 
         def job() -> Any:
             with Turn(store):
                 return self._to_the_end(store, deadline)
 
         return self._do(store, job, deadline)
+
+    def _deadline(self, timeout: float | str | Deadline | None) -> Deadline:
+        if isinstance(timeout, Deadline):
+            return timeout
+        return Deadline(self.timeout if timeout is None else Limits(timeout=timeout).timeout)
 
     def begin(self, function: Function, arguments: Sequence[Any]) -> None:
         """Prepares a call; nothing runs yet."""

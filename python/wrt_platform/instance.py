@@ -181,7 +181,7 @@ class Instance:
         self._guest: Guest | None = builder._make(self._store)
         self._exports: Exports | None = Exports(self._guest, self._store)
         if start and self._guest.module.usage.start_function is not None:
-            self._guest.start(self._store)
+            self._guest.go_on(self._store, None)
 
     def _open(self) -> Guest:
         if self._guest is None:
@@ -227,9 +227,7 @@ class Instance:
 
     def resume(self, *, timeout: float | str | None = None) -> Any:
         """Goes on with a call (or start function) that was stopped; as call() from there on."""
-        guest = self._open()
-        seconds = guest.timeout if timeout is None else Limits(timeout=timeout).timeout
-        return guest.resume(self._store, seconds)
+        return self._open().go_on(self._store, timeout)
 
     def begin(self, name: str, *arguments: Any) -> None:
         """Prepares a call without running any of it: run() or step() do."""

@@ -24,6 +24,7 @@ from wrt_platform.errors import (
     TrapError,
     WrtError,
 )
+from wrt_platform.execution import Deadline
 from wrt_platform.host_function import OutputClosedError
 from wrt_platform.instance import Instance, InstanceUsage, Trap
 from wrt_platform.limits import Limits
@@ -216,15 +217,17 @@ class _Run:
         if self._imports is not None:
             given = self._imports
             imports += [given] if isinstance(given, Mapping) else list(given)
-        deadline = None if self._limits.timeout is None else _now() + self._limits.timeout
-        self._instance = Instance(self._module, imports, limits=self._limits, start=False)
+        deadline = Deadline(self._limits.timeout)  # one for all that follows
+        instance = Instance(self._module, imports, limits=self._limits, start=False)
+        self._instance = instance
+        guest, store = instance._open(), instance._store
         if self._module.usage.start_function is not None:
-            self._instance.resume(timeout=_left(deadline))
+            guest.go_on(store, deadline)
         if function is None:
-            return self._instance.call("_start", timeout=_left(deadline))
-        if "_initialize" in self._instance.exports and function != "_initialize":
-            self._instance.call("_initialize", timeout=_left(deadline))
-        return self._instance.call(function, *arguments, timeout=_left(deadline))
+            return guest.call_function(instance._function("_start"), (), deadline)
+        if "_initialize" in instance.exports and function != "_initialize":
+            guest.call_function(instance._function("_initialize"), (), deadline)
+        return guest.call_function(instance._function(function), arguments, deadline)
 
     def close(self) -> list[bytes]:
         """Ends the captures; returns what they hold."""
@@ -341,11 +344,3 @@ def _output_error(stream: str, reason: str) -> WrtError:
     from wrt_platform.errors import SystemCallError
 
     return SystemCallError(f"{stream}: {reason}")
-
-
-def _now() -> float:
-    return time.monotonic()
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(deadline - _now(), 1e-9)
