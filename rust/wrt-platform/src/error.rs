@@ -79,12 +79,13 @@ impl ErrorKind {
         known.map_or(Self::Other(status), |(_, kind)| *kind)
     }
 
+    /// Never WRT_OK: no kind of failure is a success.
     pub(crate) fn status(self) -> sys::wrt_status {
-        if let Self::Other(status) = self {
-            return status;
+        match (self, KINDS.iter().find(|(_, kind)| *kind == self)) {
+            (_, Some((code, _))) => *code as sys::wrt_status,
+            (Self::Other(status), None) if status != sys::WRT_OK as sys::wrt_status => status,
+            _ => sys::WRT_ERR_HOST as sys::wrt_status,
         }
-        let known = KINDS.iter().find(|(_, kind)| *kind == self);
-        known.map_or(sys::WRT_ERR_HOST, |(code, _)| *code) as sys::wrt_status
     }
 }
 
@@ -221,16 +222,17 @@ pub(crate) fn check(status: sys::wrt_status) -> Result<()> {
     if status == sys::WRT_OK as sys::wrt_status {
         return Ok(());
     }
-    let kind = ErrorKind::from_status(status);
     // SAFETY: the slot is this thread's own, never null; status.h promises static texts.
-    let last = unsafe { &*sys::wrt_error_last() };
-    if last.status != status {
-        // A host function's own word: it need not have told the library.
-        return Err(Error::new(kind, c"wrt_platform", c"a host function ended the call"));
+    unsafe {
+        let last = &*sys::wrt_error_last();
+        Err(Error {
+            os_code: last.os_code,
+            detail: last.detail,
+            ..Error::new(
+                ErrorKind::from_status(status),
+                CStr::from_ptr(last.operation),
+                CStr::from_ptr(last.reason),
+            )
+        })
     }
-    // SAFETY: as above.
-    let (operation, reason) =
-        unsafe { (CStr::from_ptr(last.operation), CStr::from_ptr(last.reason)) };
-    let os_code = last.os_code;
-    Err(Error { os_code, ..Error::new(kind, operation, reason) }.with_detail(last.detail))
 }

@@ -57,6 +57,7 @@ pub fn run(module: &Module<'_>, wasi: Wasi<'_>, limits: &Limits) -> Result<Outco
     let mut instance = builder.build_unstarted()?;
     instance.function("_start")?;
     let ended = instance.start().and_then(|()| instance.call_into("_start", &[], &mut []));
+    let (cpu, wall) = (thread_time().saturating_sub(cpu_start), wall_start.elapsed());
     let stopped = ended.err().filter(|error| error.kind != ErrorKind::Exit);
     let usage = instance.usage()?;
     let exit_code = instance.wasi().map_or(Ok(None), Wasi::exit_code)?;
@@ -66,8 +67,8 @@ pub fn run(module: &Module<'_>, wasi: Wasi<'_>, limits: &Limits) -> Result<Outco
         fuel_used: usage.fuel_used,
         peak_pages: usage.memory_peak_pages,
         refused_growths: usage.refused_growths,
-        wall: wall_start.elapsed(),
-        cpu: thread_time().saturating_sub(cpu_start),
+        wall,
+        cpu,
     })
 }
 

@@ -110,8 +110,18 @@ fn text_is_an_error_too_and_errors_of_ours_keep_their_kind() -> Result<()> {
     assert_eq!(error.source().unwrap().downcast_ref::<Error>().unwrap().kind, ErrorKind::NotFound);
 
     let mut bare = over(&module, |_, _| Err(ErrorKind::Exit.into()))?;
+    assert_eq!(bare.call("missing", &[]).unwrap_err().kind, ErrorKind::NotFound);
     let error = bare.call("go", &[Value::I32(0)]).unwrap_err();
     assert_eq!((error.kind, error.source().is_none()), (ErrorKind::Exit, true));
+    assert!(error.to_string().ends_with("a host function ended the call"), "{error}");
+
+    for (kind, seen) in [
+        (ErrorKind::Other(77), ErrorKind::Other(77)),
+        (ErrorKind::Other(0), ErrorKind::Host), // 0 would be success to C
+    ] {
+        let mut other = over(&module, |_, _| Err(kind.into()))?;
+        assert_eq!(other.call("go", &[Value::I32(0)]).unwrap_err().kind, seen);
+    }
 
     let mut system = over(&module, |_, _| Err(io::Error::other("disk").into()))?;
     let error = system.call("go", &[Value::I32(0)]).unwrap_err();
@@ -195,6 +205,14 @@ fn result_of_the_wrong_type_is_not_let_through() -> Result<()> {
     let error = instance.call("go", &[Value::I32(1)]).unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidArgument);
     Ok(())
+}
+
+#[test]
+fn more_parameters_than_a_function_has_are_refused_when_it_is_built() {
+    let parameters = [ValueType::I32; 1001];
+    let builder = HostFunction::builder().with_parameters(&parameters);
+    let error = builder.with_call(|_, _, _| Ok(())).build().err().unwrap();
+    assert_eq!(error.kind, ErrorKind::InvalidArgument);
 }
 
 #[test]

@@ -178,6 +178,25 @@ fn allocator_is_lent_or_given() -> Result<()> {
 }
 
 #[test]
+fn memory_that_nobody_provides_stands_between_guard_pages() -> Result<()> {
+    let module = load(r#"(module (memory (export "memory") 1 1))"#);
+    let instance = Instance::builder().with_module(&module).build()?;
+    let memory = instance.memory().as_ptr_range();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let has_no_access = |byte: usize| {
+        maps.lines().any(|line| {
+            let (range, rest) = line.split_once(' ').unwrap();
+            let (start, end) = range.split_once('-').unwrap();
+            let number = |text| usize::from_str_radix(text, 16).unwrap();
+            (number(start)..number(end)).contains(&byte) && rest.starts_with("---p")
+        })
+    };
+    assert!(has_no_access(memory.start as usize - 1) && has_no_access(memory.end as usize));
+    assert!(!has_no_access(memory.start as usize));
+    Ok(())
+}
+
+#[test]
 fn tables_and_globals_of_their_own_are_given() -> Result<()> {
     let module = load(
         r#"(module (import "env" "table" (table 2 8 externref))

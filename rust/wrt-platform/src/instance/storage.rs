@@ -186,3 +186,29 @@ impl Default for InstanceStorage {
         Self::new()
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn end_waits_for_whoever_is_just_interrupting() {
+        let storage = InstanceStorage::new();
+        storage.take().unwrap();
+        storage.open();
+        assert!(storage.change(ALIVE, INTERRUPTING));
+        let (sender, ended) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                storage.close();
+                sender.send(()).unwrap();
+            });
+            assert!(ended.recv_timeout(Duration::from_millis(30)).is_err());
+            storage.phase.store(ALIVE, Ordering::Release);
+            ended.recv_timeout(Duration::from_secs(10)).unwrap();
+        });
+        assert_eq!(storage.phase.load(Ordering::Relaxed), CLOSED);
+    }
+}
