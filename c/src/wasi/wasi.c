@@ -1,178 +1,9 @@
-/* The object: its config, its place in the caller's buffer, and the door that every call comes
- * through. The buffer holds, in this order: the descriptor table, what a poll waits for, a
- * binding and an import for each call, and copies of all texts. */
+/* The object: what it opens, its place in the caller's buffer, and the door that every call comes
+ * through. */
 #include "wrt_platform/wasi.h"
 
-#include "../core/config.h"
 #include "../core/fail.h"
-#include "state.h"
-
-enum { STANDARD_COUNT = 3 }; /* input, output, error */
-
-/* What a host function needs to find its way back. */
-typedef struct binding {
-    wrt_host_function function;
-    wrt_wasi *wasi;
-    uint32_t call;
-    uint32_t reserved;
-} binding;
-
-/* Offsets in the buffer, and how long the texts are with their NULs. */
-typedef struct plan {
-    wrt_wasi_config config;
-    uint32_t descriptor_count;
-    uint32_t argument_bytes;
-    uint32_t environment_bytes;
-    uint32_t preopen_bytes;
-    size_t waits;
-    size_t wait_scratch;
-    size_t bindings;
-    size_t imports;
-    size_t arguments;
-    size_t environment;
-    size_t preopens;
-    size_t bytes;
-} plan;
-
-/* Adds up texts; *bytes_out with a NUL each. */
-static wrt_status measure_texts(const char *operation, const char *const *texts, uint32_t count,
-                                bool is_environment, uint32_t *bytes_out)
-{
-    uint64_t bytes = 0;
-
-    if (count != 0 && texts == NULL) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "an array of texts is NULL");
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (texts[i] == NULL) {
-            return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                                   is_environment ? "variable {0} is NULL" : "argument {0} is NULL",
-                                   i, 0);
-        }
-        if (is_environment && (texts[i][0] == '=' || strchr(texts[i], '=') == NULL)) {
-            return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                                   "variable {0} of the environment is not NAME=value", i, 0);
-        }
-        bytes += (uint64_t)strlen(texts[i]) + 1;
-        if (bytes > WRT_WASI_TEXT_MAX) {
-            return wrt_fail_detail(WRT_ERR_LIMIT, operation,
-                                   "arguments or environment have more than {0} bytes",
-                                   WRT_WASI_TEXT_MAX, 0);
-        }
-    }
-    *bytes_out = (uint32_t)bytes;
-    return WRT_OK;
-}
-
-static wrt_status measure_preopens(const char *operation, const wrt_wasi_config *config,
-                                   uint32_t *bytes_out)
-{
-    uint64_t bytes = 0;
-
-    if (config->preopen_count != 0 && config->preopens == NULL) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "preopens is NULL");
-    }
-    for (uint32_t i = 0; i < config->preopen_count; i++) {
-        const wrt_wasi_preopen *preopen = &config->preopens[i];
-        if (preopen->host_path == NULL || preopen->guest_path == NULL) {
-            return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                                   "a path of preopen {0} is NULL", i, 0);
-        }
-        if (preopen->guest_path[0] == '\0') {
-            return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                                   "the guest path of preopen {0} is empty", i, 0);
-        }
-        if ((preopen->flags & ~(uint32_t)WRT_WASI_PREOPEN_READ_ONLY) != 0 ||
-            preopen->reserved != 0) {
-            return wrt_fail_detail(WRT_ERR_UNSUPPORTED, operation,
-                                   "preopen {0} has flags that are not known", i, 0);
-        }
-        bytes += (uint64_t)strlen(preopen->guest_path) + 1;
-        if (bytes > WRT_WASI_TEXT_MAX) {
-            return wrt_fail(WRT_ERR_LIMIT, operation, "guest paths are too long");
-        }
-    }
-    *bytes_out = (uint32_t)bytes;
-    return WRT_OK;
-}
-
-static wrt_status check_numbers(const char *operation, plan *out)
-{
-    const wrt_wasi_config *config = &out->config;
-
-    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
-        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
-    }
-    out->descriptor_count = config->maximum_descriptors != 0 ? config->maximum_descriptors
-                                                             : WRT_WASI_DESCRIPTORS_DEFAULT;
-    if (out->descriptor_count > WRT_WASI_DESCRIPTORS_MAX) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "maximum_descriptors is {0}, more than {1}", out->descriptor_count,
-                               WRT_WASI_DESCRIPTORS_MAX);
-    }
-    if (config->preopen_count > out->descriptor_count ||
-        out->descriptor_count - config->preopen_count < STANDARD_COUNT) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "maximum_descriptors {0} has no room for 3 and {1} folders",
-                               out->descriptor_count, config->preopen_count);
-    }
-    return WRT_OK;
-}
-
-/* Takes room in the buffer; all parts before the texts are multiples of 8 bytes. */
-static size_t take(plan *out, size_t size)
-{
-    const size_t start = out->bytes;
-
-    out->bytes += size;
-    return start;
-}
-
-static void place_parts(plan *out)
-{
-    (void)take(out, out->descriptor_count * sizeof(wasi_descriptor));
-    out->waits = take(out, out->descriptor_count * sizeof(wasi_wait));
-    out->wait_scratch = take(out, (size_t)out->descriptor_count * WASI_WAIT_SCRATCH_SIZE);
-    out->bindings = take(out, WRT_WASI_CALL_COUNT * sizeof(binding));
-    out->imports = take(out, WRT_WASI_CALL_COUNT * sizeof(wrt_import));
-    out->arguments = take(out, out->argument_bytes);
-    out->environment = take(out, out->environment_bytes);
-    out->preopens = take(out, out->preopen_bytes);
-}
-
-/* Reads a caller's config of any age and says where everything goes. */
-static wrt_status make_plan(const char *operation, const wrt_wasi_config *given, plan *out)
-{
-    wrt_wasi_config *config = &out->config;
-
-    *out = (plan){0};
-    wrt_status status = wrt__config_read(operation, given, config, sizeof *config);
-    if (status == WRT_OK) status = check_numbers(operation, out);
-    if (status == WRT_OK) {
-        status = measure_texts(operation, config->arguments, config->argument_count, false,
-                               &out->argument_bytes);
-    }
-    if (status == WRT_OK) {
-        status = measure_texts(operation, config->environment, config->environment_count, true,
-                               &out->environment_bytes);
-    }
-    if (status == WRT_OK) status = measure_preopens(operation, config, &out->preopen_bytes);
-    if (status == WRT_OK) place_parts(out);
-    return status;
-}
-
-wrt_status wrt_wasi_layout(const wrt_wasi_config *config, wrt_layout *layout_out)
-{
-    plan planned;
-
-    if (layout_out == NULL) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "layout_out is NULL");
-    }
-    *layout_out = (wrt_layout){0};
-    const wrt_status status = make_plan(__func__, config, &planned);
-    if (status == WRT_OK) *layout_out = (wrt_layout){planned.bytes, WRT_WASI_BUFFER_ALIGNMENT};
-    return status;
-}
+#include "plan.h"
 
 static uint64_t standard_rights(const wasi_file *file, bool is_input)
 {
@@ -245,7 +76,7 @@ static wrt_status add_preopen(const char *operation, wrt_wasi *wasi, uint32_t in
 
     const wasi_result result = wrt__wasi_port_open_root(preopen->host_path, &file.handle, &os_code);
     if (result != WASI_SUCCESS) return fail_preopen(operation, result, index, os_code);
-    *wrt__wasi_descriptor(wasi, STANDARD_COUNT + index) = (wasi_descriptor){
+    *wrt__wasi_descriptor(wasi, WASI_STANDARD_COUNT + index) = (wasi_descriptor){
         .file = file,
         .state = WASI_DESCRIPTOR_OPEN,
         .is_owned = true,
@@ -276,7 +107,7 @@ static char *copy_texts(char *to, const char *const *texts, uint32_t count)
     return to;
 }
 
-static wrt_status add_descriptors(const char *operation, wrt_wasi *wasi, const plan *planned,
+static wrt_status add_descriptors(const char *operation, wrt_wasi *wasi, const wasi_plan *planned,
                                   char *guest_paths)
 {
     const wrt_wasi_config *config = &planned->config;
@@ -346,7 +177,7 @@ static wasi_answer make_call(wrt_wasi *wasi, uint32_t call, wrt_instance *caller
 /* The door: each call of the guest comes through here. */
 static wrt_status enter(void *context, wrt_instance *caller, wrt_value *values)
 {
-    const binding *door = context;
+    const wasi_binding *door = context;
     const char *name = wrt__wasi_calls[door->call].name;
     wrt_wasi *wasi = door->wasi;
 
@@ -367,7 +198,7 @@ static wrt_status enter(void *context, wrt_instance *caller, wrt_value *values)
     return WRT_OK;
 }
 
-static wrt_status bind_calls(wrt_wasi *wasi, binding *bindings, wrt_import *imports)
+static wrt_status bind_calls(wrt_wasi *wasi, wasi_binding *bindings, wrt_import *imports)
 {
     for (uint32_t i = 0; i < WRT_WASI_CALL_COUNT; i++) {
         const wasi_call *call = &wrt__wasi_calls[i];
@@ -381,7 +212,7 @@ static wrt_status bind_calls(wrt_wasi *wasi, binding *bindings, wrt_import *impo
             .context = &bindings[i],
             .name = call->name,
         };
-        bindings[i] = (binding){.wasi = wasi, .call = i};
+        bindings[i] = (wasi_binding){.wasi = wasi, .call = i};
         const wrt_status status = wrt_host_function_init(&bindings[i].function, &config);
         if (status != WRT_OK) return status;
         imports[i] = (wrt_import){.module = "wasi_snapshot_preview1",
@@ -392,7 +223,7 @@ static wrt_status bind_calls(wrt_wasi *wasi, binding *bindings, wrt_import *impo
     return WRT_OK;
 }
 
-static wrt_wasi lay_out(const plan *planned)
+static wrt_wasi lay_out(const wasi_plan *planned)
 {
     const wrt_wasi_config *config = &planned->config;
     uint8_t *buffer = config->buffer;
@@ -412,7 +243,7 @@ static wrt_wasi lay_out(const plan *planned)
                       .generation = wrt__wasi_port_generation()};
 }
 
-static wrt_status check_buffer(const char *operation, const plan *planned)
+static wrt_status check_buffer(const char *operation, const wasi_plan *planned)
 {
     const wrt_wasi_config *config = &planned->config;
 
@@ -429,10 +260,10 @@ static wrt_status check_buffer(const char *operation, const plan *planned)
 
 wrt_status wrt_wasi_init(wrt_wasi *wasi, const wrt_wasi_config *config)
 {
-    plan planned;
+    wasi_plan planned;
 
     if (wasi == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "wasi is NULL");
-    wrt_status status = make_plan(__func__, config, &planned);
+    wrt_status status = wrt__wasi_make_plan(__func__, config, &planned);
     if (status == WRT_OK) status = check_buffer(__func__, &planned);
     if (status != WRT_OK) return status;
 
