@@ -152,6 +152,7 @@ class Instance:
     limits: of memory, fuel and time; the time-out is that of each call.
     allocator: where its memory comes from; by default pages of the system with guard pages round
     them. Instances that run at the same time want one each, since an allocator serves one caller.
+    stack_size: bytes of the guest stack, on which calls of the guest lie; 0: 64 KiB.
     start: False leaves the start function to run(), step() or resume().
     Raises LinkError naming every import that is missing, LimitError, TrapError, and whatever else
     ends the start function.
@@ -166,9 +167,11 @@ class Instance:
         *,
         limits: Limits | None = None,
         allocator: PageAllocator | None = None,
+        stack_size: int = 0,
         start: bool = True,
     ) -> None:
         builder = InstanceBuilder().with_module(module).with_imports(imports)
+        builder.with_stack_size(stack_size)
         if limits is not None:
             builder.with_limits(limits)
         if allocator is not None:

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from wrt_platform.instance import Instance
     from wrt_platform.limits import Limits
 
-__all__ = ["Protected", "protections"]
+__all__ = ["STACK_SIZE", "Protected", "protections"]
 
 _ENFORCED = EnforcementState.ENFORCED
 _NOT_ASKED = EnforcementState.NOT_ASKED
 _ABSENT = EnforcementState.ABSENT
+STACK_SIZE = 1 << 20  # bytes that a run has for the guest's calls; real programs recurse
+
 _PAGE = 65536
 _MEBIBYTE = 1 << 20
 
@@ -44,7 +46,7 @@ def protections(
         _memory(instance, limits),
         _fuel(limits),
         _time(limits),
-        Protected("stack", _ENFORCED, "guest frames lie in a stack of their own, 64 KiB", ""),
+        Protected("stack", _ENFORCED, "the guest's calls lie in a stack of their own, 1 MiB", ""),
         *_system(with_system, folders),
         Protected(
             "process",

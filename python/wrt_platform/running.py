@@ -29,7 +29,7 @@ from wrt_platform.host_function import OutputClosedError
 from wrt_platform.instance import Instance, InstanceUsage, Trap
 from wrt_platform.limits import Limits
 from wrt_platform.module import Module
-from wrt_platform.protections import Protected, protections
+from wrt_platform.protections import STACK_SIZE, Protected, protections
 from wrt_platform.standard_streams import Input, Output, OutputSink, WriteObserver, open_input
 
 if TYPE_CHECKING:
@@ -218,7 +218,9 @@ class _Run:
             given = self._imports
             imports += [given] if isinstance(given, Mapping) else list(given)
         deadline = Deadline(self._limits.timeout)  # one for all that follows
-        instance = Instance(self._module, imports, limits=self._limits, start=False)
+        instance = Instance(
+            self._module, imports, limits=self._limits, stack_size=STACK_SIZE, start=False
+        )
         self._instance = instance
         guest, store = instance._open(), instance._store
         if self._module.usage.start_function is not None:

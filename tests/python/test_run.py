@@ -26,6 +26,7 @@ from wrt_platform.errors import (
     TimedOutError,
     TrapError,
 )
+from wrt_platform.instance import Instance
 from wrt_platform.limits import Limits
 from wrt_platform.report import as_json
 from wrt_platform.running import ExitCode
@@ -116,6 +117,18 @@ def test_what_stops_a_program_is_told(
     assert (result.trap is not None) == (kind is TrapError)
     with pytest.raises(kind):
         result.check()
+
+
+def test_programs_may_recurse_deeper_than_small_systems_grant() -> None:
+    deep = wasm("""(module (func $down (export "down") (param i32) (result i32)
+      (if (result i32) (local.get 0)
+        (then (i32.add (i32.const 1) (call $down (i32.sub (local.get 0) (i32.const 1)))))
+        (else (i32.const 0)))))""")
+    with pytest.raises(TrapError, match="call stack exhausted"):
+        Instance(deep).call("down", 10_000)
+    assert run(deep, "down", 10_000).value == 10_000
+    with pytest.raises(TrapError, match="call stack exhausted"):
+        run(deep, "down", 100_000)
 
 
 def test_limits_hold_exactly() -> None:
