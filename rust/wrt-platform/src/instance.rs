@@ -17,6 +17,8 @@
 
 mod builder;
 mod call;
+#[cfg(feature = "alloc")]
+mod linked;
 pub(crate) mod raw;
 pub(crate) mod storage;
 mod trap;
@@ -28,6 +30,8 @@ pub use wrt_platform_sys::wrt_instance_usage as InstanceUsage;
 
 pub use builder::InstanceBuilder;
 pub use call::Progress;
+#[cfg(feature = "alloc")]
+pub use linked::Linked;
 pub use storage::InstanceStorage;
 pub use trap::{Trap, TrapCode};
 
@@ -81,6 +85,7 @@ type Borrowed<'a> = (&'a Module<'a>, &'a mut [u64], &'a mut (dyn PageAllocator +
 unsafe impl Send for Instance<'_> {}
 
 /// Where the C object is.
+#[derive(Clone)]
 pub(crate) enum Place<'a> {
     Borrowed(&'a InstanceStorage),
     #[cfg(feature = "alloc")]
@@ -99,17 +104,20 @@ impl Deref for Place<'_> {
     }
 }
 
-/// Stops an instance from another thread. It may outlive the instance, and then does nothing.
-#[cfg(feature = "alloc")]
+/// Stops an instance from another thread, or from an interrupt handler. It may outlive the
+/// instance, and then does nothing; it never outlives memory that was lent to the instance.
 #[derive(Clone)]
-pub struct InterruptHandle(alloc::sync::Arc<InstanceStorage>);
+pub struct InterruptHandle<'a> {
+    place: Place<'a>,
+    number: usize,
+}
 
-#[cfg(feature = "alloc")]
-impl InterruptHandle {
+impl InterruptHandle<'_> {
     /// Stops the running call at its next loop or call, or else the next call, with
-    /// [`Interrupted`](crate::ErrorKind::Interrupted). Threads: any.  Cost: one store.
+    /// [`Interrupted`](crate::ErrorKind::Interrupted). Threads: any.  Interrupt handlers: yes.
+    /// Cost: one store.
     pub fn interrupt(&self) {
-        self.0.interrupt();
+        self.place.interrupt(self.number);
     }
 }
 
@@ -119,13 +127,21 @@ impl<'a> Instance<'a> {
         InstanceBuilder::new()
     }
 
-    /// A handle that stops this instance from another thread. An instance in a storage of the
-    /// caller is stopped by [`InstanceStorage::interrupt`] instead, and has none.
+    /// A handle that stops this instance from another thread.
+    pub fn interrupt_handle(&self) -> InterruptHandle<'a> {
+        InterruptHandle { place: self.place.clone(), number: self.number() }
+    }
+
+    /// The same, for a thread that may live for ever. There is none if storage or buffer are
+    /// lent: the instance could be forgotten, and its buffer be somebody else's then.
     #[cfg(feature = "alloc")]
-    pub fn interrupt_handle(&self) -> Option<InterruptHandle> {
+    pub fn shared_interrupt_handle(&self) -> Option<InterruptHandle<'static>> {
         match &self.place {
-            Place::Shared(storage) => Some(InterruptHandle(storage.clone())),
-            Place::Borrowed(_) => None,
+            Place::Shared(storage) if self.parts.owns_buffer() => Some(InterruptHandle {
+                place: Place::Shared(storage.clone()),
+                number: self.number(),
+            }),
+            _ => None,
         }
     }
 
@@ -184,8 +200,8 @@ impl<'a> Instance<'a> {
 
     /// The same, to be called or written.
     #[cfg(feature = "alloc")]
-    pub fn linked_mut(&mut self, module: &str) -> Option<&mut Instance<'a>> {
-        self.parts.linked_mut(module)
+    pub fn linked_mut(&mut self, module: &str) -> Option<Linked<'_, 'a>> {
+        self.parts.linked_mut(module).map(Linked)
     }
 
     /// The WASI that was given to it, with its exit code.

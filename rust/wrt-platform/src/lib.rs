@@ -41,9 +41,10 @@ pub use global::Global;
 pub use host_function::{HostError, HostFunction, HostFunctionBuilder, HostResult};
 pub use import::Import;
 #[cfg(feature = "alloc")]
-pub use instance::InterruptHandle;
+pub use instance::Linked;
 pub use instance::{
-    Instance, InstanceBuilder, InstanceStorage, InstanceUsage, Progress, Trap, TrapCode,
+    Instance, InstanceBuilder, InstanceStorage, InstanceUsage, InterruptHandle, Progress, Trap,
+    TrapCode,
 };
 pub use limits::Limits;
 #[cfg(target_os = "linux")]

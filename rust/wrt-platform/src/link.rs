@@ -73,6 +73,10 @@ impl<'a> Parts<'a> {
         self.instances.iter_mut().find(|(name, _)| name == module).map(|(_, instance)| instance)
     }
 
+    pub fn owns_buffer(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     pub fn add_instance(&mut self, module: &str, instance: Instance<'a>) {
         self.instances.push((module.into(), instance));
     }

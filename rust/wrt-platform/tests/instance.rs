@@ -158,7 +158,7 @@ fn trap_names_function_and_byte() -> Result<()> {
 fn another_thread_stops_a_busy_loop_and_the_call_goes_on() -> Result<()> {
     let module = load(SUM);
     let mut instance = instance(&module)?;
-    let handle = instance.interrupt_handle().unwrap();
+    let handle = instance.shared_interrupt_handle().unwrap();
     let stopper = thread::spawn({
         let handle = handle.clone();
         move || {
@@ -185,7 +185,7 @@ fn interrupting_races_with_the_end_of_instances() -> Result<()> {
     let module = load(SUM);
     for _ in 0..200 {
         let instance = instance(&module)?;
-        let handle = instance.interrupt_handle().unwrap();
+        let handle = instance.shared_interrupt_handle().unwrap();
         let stopper = thread::spawn(move || (0..50).for_each(|_| handle.interrupt()));
         drop(instance);
         stopper.join().unwrap();
@@ -263,19 +263,20 @@ fn storage_and_buffer_of_the_caller_need_no_heap() -> Result<()> {
     let mut words = vec![0; layout.bytes.div_ceil(8)];
     {
         let mut instance = small(&module, &mut words)?;
-        assert!(instance.interrupt_handle().is_none());
+        assert!(instance.shared_interrupt_handle().is_none());
         let taken = InstanceBuilder::new().with_module(&module).build_in(&STORAGE).err().unwrap();
         assert_eq!(taken.kind, ErrorKind::Busy);
-        let stopper = thread::spawn(|| {
-            thread::sleep(Duration::from_millis(10));
-            STORAGE.interrupt();
+        let handle = instance.interrupt_handle();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(10));
+                handle.interrupt();
+            });
+            let error = instance.call_into("forever", &[], &mut []).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Interrupted);
         });
-        let error = instance.call_into("forever", &[], &mut []).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Interrupted);
-        stopper.join().unwrap();
     }
     assert!(words.iter().any(|word| *word != 0), "nothing was written to the buffer");
-    STORAGE.interrupt(); // empty: nothing happens
     let mut again = small(&module, &mut words)?;
     let mut results = [Value::I32(0)];
     again.call_into("sum", &[Value::I32(3)], &mut results)?;
@@ -284,6 +285,21 @@ fn storage_and_buffer_of_the_caller_need_no_heap() -> Result<()> {
     let error = small(&module, &mut words[..8]).err().unwrap();
     assert_eq!(error.kind, ErrorKind::NoMemory);
     assert!(small(&module, &mut words).is_ok(), "a failed build gives the storage back");
+    Ok(())
+}
+
+#[test]
+fn handle_of_an_earlier_instance_does_not_stop_the_next_one_in_its_place() -> Result<()> {
+    static PLACE: InstanceStorage = InstanceStorage::new();
+    let module = load(SUM);
+    let build = || Instance::builder().with_module(&module).build_in(&PLACE);
+    let earlier = build()?.interrupt_handle();
+    let mut later = build()?;
+    earlier.interrupt();
+    assert_eq!(later.call("sum", &[Value::I32(2)])?, [Value::I32(3)]);
+    later.interrupt_handle().interrupt();
+    let error = later.call("sum", &[Value::I32(2)]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Interrupted);
     Ok(())
 }
 

@@ -52,7 +52,7 @@ fn linked_instances_share_memory_table_global_and_functions() -> Result<()> {
     let mut program = builder.with_instance("library", library).build()?;
     assert_eq!(program.call("go", &[])?, [Value::I32(77 + 42)]);
     assert_eq!(program.memory()[8], 77);
-    let library = program.linked_mut("library").unwrap();
+    let mut library = program.linked_mut("library").unwrap();
     assert_eq!(library.global("count")?, Value::I32(11));
     assert_eq!(library.call("invoke", &[Value::I32(2)])?, [Value::I32(42)]);
     library.memory_mut()[8] = 1;
@@ -74,7 +74,7 @@ fn functions_go_from_one_linked_instance_to_the_other() -> Result<()> {
     program.call_function(store, &[Value::I32(0), Value::I32(5)], &mut [])?;
     assert_eq!(program.memory()[0], 5);
     let go = program.function("go")?;
-    let library = program.linked_mut("library").unwrap();
+    let mut library = program.linked_mut("library").unwrap();
     let mut table = library.table("table")?;
     table.set(0, Value::FuncRef(Some(go)))?;
     assert_eq!(table.get(1)?, Value::FuncRef(None));

@@ -27,8 +27,7 @@ const INTERRUPTING: u8 = 2;
 /// The instance is ending, or not yet there.
 const CLOSED: u8 = 3;
 
-/// Room for one instance. In firmware it is a `static`, whose [`interrupt`](Self::interrupt) any
-/// thread and any interrupt handler may call; with a heap, builders make it themselves.
+/// Room for one instance. In firmware it is a `static`; with a heap, builders make it themselves.
 #[repr(C)]
 pub struct InstanceStorage {
     /// First, because C hands host functions nothing but its address.
@@ -71,12 +70,14 @@ impl InstanceStorage {
         }
     }
 
-    /// Stops the running call at its next loop or call, or else the next call; nothing happens if
-    /// no instance lives here. Threads: any.  Interrupt handlers: yes.  Cost: one store.
-    pub fn interrupt(&self) {
+    /// Sets the interrupt flag of the instance of that number, if it is the one that lives here:
+    /// a later one may stand on memory that the caller knows nothing of.
+    pub(crate) fn interrupt(&self, number: usize) {
         if self.change(ALIVE, INTERRUPTING) {
-            // SAFETY: alive, and it cannot end before the phase is ALIVE again.
-            unsafe { sys::wrt_instance_interrupt(self.raw()) };
+            if self.number() == number {
+                // SAFETY: alive, and it cannot end before the phase is ALIVE again.
+                unsafe { sys::wrt_instance_interrupt(self.raw()) };
+            }
             self.phase.store(ALIVE, Ordering::Release);
         }
     }
@@ -120,8 +121,9 @@ impl InstanceStorage {
         self.phase.store(EMPTY, Ordering::Release);
     }
 
+    /// For C, which hands it to host functions: so it stands for the whole storage.
     pub(crate) const fn raw(&self) -> *mut sys::wrt_instance {
-        self.raw.get().cast()
+        ptr::from_ref(self).cast_mut().cast()
     }
 
     pub(crate) fn number(&self) -> usize {
