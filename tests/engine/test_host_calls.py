@@ -141,6 +141,20 @@ def test_nothing_but_a_call_is_accepted_from_inside() -> None:
     assert seen == [lib.WRT_ERR_STATE] * 4
 
 
+def test_host_function_sees_where_it_is_called_from() -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    def look(caller: Any, values: Any) -> int:
+        place = guests[0].trap
+        seen.append((place.code, place.function, place.offset))
+        return OK
+
+    guests = [Guest(CALLING, {("host", "f"): (look, [I32, I32], [I32])})]
+    assert guests[0].call("run") == (OK, 107)
+    call = bytes(guests[0].module.content).index(bytes([0x10, 0]))
+    assert seen == [(lib.WRT_TRAP_NONE, 1, call)]
+
+
 def test_memory_grown_by_the_host_is_seen_by_the_guest() -> None:
     text = """(module (import "host" "grow" (func $grow)) (memory (export "memory") 1 4)
       (func (export "run") (result i32) (call $grow)

@@ -68,7 +68,7 @@ wrt_status wrt_instance_trap(const wrt_instance *instance, wrt_trap *trap_out)
     const wrt__execution *const x = wrt__execution_of(instance);
 
     *trap_out = x->trap;
-    if (wrt__is_paused(instance)) wrt__note_place(x, trap_out);
+    if (wrt__is_paused(instance) || instance->state == WRT__RUNNING) wrt__note_place(x, trap_out);
     return WRT_OK;
 }
 
