@@ -119,7 +119,8 @@ test-rust: lint-rust
 lint: lint-c lint-python lint-rust
 
 lint-c: $(STAMPS)/python-tools
-	clang-format --dry-run -Werror $(C_FILES)
+	@echo "clang-format, $(words $(C_FILES)) files"
+	@clang-format --dry-run -Werror $(C_FILES)
 
 lint-python: $(STAMPS)/python-tools $(STAMPS)/wheel
 	ruff check .
@@ -134,7 +135,7 @@ lint-rust:
 	fi
 
 format: $(STAMPS)/python-tools
-	clang-format -i $(C_FILES)
+	@clang-format -i $(C_FILES)
 	ruff check --fix .
 	ruff format .
 	@if sh tools/have_cargo.sh "the formats of the Rust crates"; then cd rust && cargo fmt --all; fi
