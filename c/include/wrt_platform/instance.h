@@ -106,36 +106,36 @@ typedef struct wrt_host_function {
 
 /** What a host function is made of. */
 typedef struct wrt_host_function_config {
-    uint32_t struct_size;
-    uint32_t parameter_count;
+    uint32_t struct_size;      /* sizeof(wrt_host_function_config); 0 is refused */
+    uint32_t parameter_count;  /* at most WRT_MODULE_PARAMETER_MAX */
     const uint8_t *parameters; /* bytes of wrt_value_type; borrowed for the function's life */
-    const uint8_t *results;
-    uint32_t result_count;
-    uint8_t reserved[4]; /* zero */
-    wrt_host_fn call;
-    void *context;    /* passed to `call` */
-    const char *name; /* for backtraces; static or borrowed; may be NULL */
+    const uint8_t *results;    /* the same */
+    uint32_t result_count;     /* at most WRT_MODULE_PARAMETER_MAX */
+    uint8_t reserved[4];       /* zero */
+    wrt_host_fn call;          /* what the guest calls */
+    void *context;             /* passed to `call` */
+    const char *name;          /* for backtraces; static or borrowed; may be NULL */
 } wrt_host_function_config;
 
 /** A linear memory. `base` never changes. Fields are private but for reading base and pages. */
 typedef struct wrt_memory {
-    uint8_t *base;
-    uint64_t bytes; /* page_count * 64 KiB */
-    uint32_t page_count;
-    uint32_t declared_maximum; /* pages, UINT32_MAX if none: what the type says */
-    uint32_t peak_pages;
-    uint32_t refused_growths; /* memory.grow answered -1 */
-    wrt_page_allocator allocator;
-    wrt_pages pages;
+    uint8_t *base;                /* first byte */
+    uint64_t bytes;               /* page_count * 64 KiB */
+    uint32_t page_count;          /* pages of 64 KiB, now */
+    uint32_t declared_maximum;    /* pages, UINT32_MAX if none: what the type says */
+    uint32_t peak_pages;          /* the most there ever were */
+    uint32_t refused_growths;     /* memory.grow answered -1 */
+    wrt_page_allocator allocator; /* private */
+    wrt_pages pages;              /* private */
 } wrt_memory;
 
 /** What a memory is made of. */
 typedef struct wrt_memory_config {
-    uint32_t struct_size;
-    uint32_t initial_pages;
-    uint32_t declared_maximum; /* pages of the memory's type; UINT32_MAX if it has none */
-    uint32_t maximum_pages;    /* reserved; 0: declared_maximum, at most 4096 (256 MiB) */
-    wrt_page_allocator allocator;
+    uint32_t struct_size;         /* sizeof(wrt_memory_config); 0 is refused */
+    uint32_t initial_pages;       /* of 64 KiB, at most maximum_pages */
+    uint32_t declared_maximum;    /* pages of the memory's type; UINT32_MAX if it has none */
+    uint32_t maximum_pages;       /* reserved; 0: declared_maximum, at most 4096 (256 MiB) */
+    wrt_page_allocator allocator; /* where the pages come from; must outlive the memory */
 } wrt_memory_config;
 
 /** A table of references. Fields are private. */
@@ -149,9 +149,9 @@ typedef struct wrt_table {
 
 /** What a table is made of. */
 typedef struct wrt_table_config {
-    uint32_t struct_size;
-    uint32_t element_type; /* WRT_FUNCREF or WRT_EXTERNREF */
-    uint32_t initial_elements;
+    uint32_t struct_size;      /* sizeof(wrt_table_config); 0 is refused */
+    uint32_t element_type;     /* WRT_FUNCREF or WRT_EXTERNREF */
+    uint32_t initial_elements; /* at most declared_maximum */
     uint32_t declared_maximum; /* UINT32_MAX if the type has none */
     uint64_t initial_value;    /* reference that the first elements hold; 0: null */
     uint64_t *buffer;          /* borrowed for the table's life */
@@ -161,8 +161,8 @@ typedef struct wrt_table_config {
 /** A global. Fields are private but for reading. */
 typedef struct wrt_global {
     wrt_value value;
-    uint32_t value_type;
-    uint32_t is_mutable;
+    uint32_t value_type; /* one of wrt_value_type */
+    uint32_t is_mutable; /* 0 or 1 */
 } wrt_global;
 
 /** What is imported or exported; `kind` says which member counts. */
@@ -180,14 +180,14 @@ typedef struct wrt_extern {
 /** What a module's import of these two names gets. */
 typedef struct wrt_import {
     const char *module; /* NUL-terminated UTF-8 */
-    const char *name;
-    wrt_extern value;
+    const char *name;   /* the same */
+    wrt_extern value;   /* what it gets */
 } wrt_import;
 
 /** What an instance is made of. */
 typedef struct wrt_instance_config {
-    uint32_t struct_size;
-    uint32_t import_count;
+    uint32_t struct_size;            /* sizeof(wrt_instance_config); 0 is refused */
+    uint32_t import_count;           /* of `imports` */
     const wrt_module *module;        /* borrowed until wrt_instance_deinit */
     const wrt_import *imports;       /* what they point to is borrowed until deinit, the array only
                                         for the call; the order does not matter; extra ones are
@@ -216,25 +216,25 @@ typedef struct wrt_trap {
 
 /** What an instance has used. */
 typedef struct wrt_instance_usage {
-    uint64_t fuel_used;        /* instructions executed since init, exact */
-    uint64_t fuel_left;        /* UINT64_MAX if without bound */
-    size_t buffer_bytes;       /* of the buffer in use */
-    uint32_t stack_peak_bytes; /* the deepest the guest stack has been, seen at calls */
-    uint32_t memory_pages;     /* of its memory, own or imported */
-    uint32_t memory_peak_pages;
-    uint32_t refused_growths; /* of its memory: memory.grow answered -1 */
+    uint64_t fuel_used;         /* instructions executed since init, exact */
+    uint64_t fuel_left;         /* UINT64_MAX if without bound */
+    size_t buffer_bytes;        /* of the buffer in use */
+    uint32_t stack_peak_bytes;  /* the deepest the guest stack has been, seen at calls */
+    uint32_t memory_pages;      /* of its memory, own or imported */
+    uint32_t memory_peak_pages; /* the most there ever were */
+    uint32_t refused_growths;   /* of its memory: memory.grow answered -1 */
 } wrt_instance_usage;
 
 /** One call, for wrt_instance_call(). */
 typedef struct wrt_call {
-    uint32_t struct_size;
-    uint32_t argument_count; /* as the function's type has it */
-    wrt_function *function;
-    const wrt_value *arguments;
-    wrt_value *results;    /* written on WRT_OK only */
-    uint32_t result_count; /* as the function's type has it */
-    uint8_t reserved[4];   /* zero */
-    uint64_t timeout_ns;   /* 0: none */
+    uint32_t struct_size;       /* sizeof(wrt_call); 0 is refused */
+    uint32_t argument_count;    /* as the function's type has it */
+    wrt_function *function;     /* as wrt_instance_export() found it */
+    const wrt_value *arguments; /* read before the call begins */
+    wrt_value *results;         /* written on WRT_OK only */
+    uint32_t result_count;      /* as the function's type has it */
+    uint8_t reserved[4];        /* zero */
+    uint64_t timeout_ns;        /* 0: none */
 } wrt_call;
 
 /** Caller-provided storage. Fields are private. It must not be moved (STATE). */

@@ -58,8 +58,8 @@ enum wrt_module_limit {
 
 /** UTF-8 text that lies in the module's bytes: not NUL-terminated, may hold NUL. */
 typedef struct wrt_name {
-    const char *text;
-    size_t size; /* bytes */
+    const char *text; /* borrowed from the module's bytes */
+    size_t size;      /* bytes */
 } wrt_name;
 
 /** Parameters and results, each a byte of wrt_value_type, borrowed. */

@@ -74,7 +74,7 @@ WRT_API const wrt_error *wrt_error_last(void);
 /** Writes `error` as one sentence: "wrt_pool_init: buffer has 64 bytes, the pool needs 96".
  * The system's code appears by its name where the port knows it ("EPERM").
  * At most `text_size` bytes are written, the closing NUL among them; 0 writes nothing.
- * error: borrowed for the call. text_out: may be NULL if text_size is 0.
+ * error: borrowed for the call, not NULL. text_out: may be NULL if text_size is 0.
  * Returns the length of the whole sentence: it was cut if that is >= text_size.
  * Errors: none, it cannot fail.
  * Threads: any.  ISR: yes.  Cost: the sentence, plus 1300 steps a number (no division).

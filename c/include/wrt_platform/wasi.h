@@ -69,26 +69,26 @@ typedef struct wrt_wasi_preopen {
 
 /** Arrays and texts (NUL-terminated) are borrowed for the call only. */
 typedef struct wrt_wasi_config {
-    uint32_t struct_size;
-    uint32_t argument_count;
-    const char *const *arguments;   /* the program's name first */
-    const char *const *environment; /* "NAME=value" each */
-    const wrt_wasi_preopen *preopens;
-    uint32_t environment_count;
-    uint32_t preopen_count;
+    uint32_t struct_size;             /* sizeof(wrt_wasi_config); 0 is refused */
+    uint32_t argument_count;          /* of `arguments` */
+    const char *const *arguments;     /* the program's name first */
+    const char *const *environment;   /* "NAME=value" each */
+    const wrt_wasi_preopen *preopens; /* folders that the guest may use */
+    uint32_t environment_count;       /* of `environment` */
+    uint32_t preopen_count;           /* of `preopens` */
     /** Host descriptors that serve as the guest's 0, 1 and 2; never closed, their modes never
      * changed; must stay open until deinit. One that is not given reads as an empty file and
      * takes whatever is written. */
     int32_t standard_input;
-    int32_t standard_output;
-    int32_t standard_error;
+    int32_t standard_output;      /* the same, as 1 */
+    int32_t standard_error;       /* the same, as 2 */
     uint32_t maximum_descriptors; /* open at once, 0 to 2 and preopens included; 0: 256 */
-    bool has_standard_input;
-    bool has_standard_output;
-    bool has_standard_error;
-    uint8_t reserved[5]; /* zero */
-    void *buffer;        /* 8-byte aligned; borrowed until wrt_wasi_deinit */
-    size_t buffer_size;  /* bytes, at least what wrt_wasi_layout() asks */
+    bool has_standard_input;      /* standard_input is given */
+    bool has_standard_output;     /* standard_output is given */
+    bool has_standard_error;      /* standard_error is given */
+    uint8_t reserved[5];          /* zero */
+    void *buffer;                 /* 8-byte aligned; borrowed until wrt_wasi_deinit */
+    size_t buffer_size;           /* bytes, at least what wrt_wasi_layout() asks */
 } wrt_wasi_config;
 
 /** Caller-provided storage. Fields are private. It must not be moved (STATE). */
