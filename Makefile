@@ -16,7 +16,7 @@ WHEEL_SOURCES := $(shell find c cmake python -name __pycache__ -prune -o -type f
 C_FILES = $(shell git ls-files '*.c' '*.h' '*.inc')
 TYPED = $(wildcard tests tools examples/python bench)
 # Tests that look into the C library; those of a whole process are marked and left out.
-SANITIZED = $(wildcard tests/test_*.py tests/engine tests/linux tests/wasi)
+SANITIZED = $(wildcard tests/test_*.py tests/engine tests/linux tests/spec tests/wasi)
 
 .NOTPARALLEL:
 .PHONY: help setup run test spec bench rows docs lint format clean

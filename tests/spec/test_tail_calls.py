@@ -16,6 +16,9 @@ import pytest
 from common import ROOT, run
 
 
+pytestmark = pytest.mark.whole_process  # it brings a build of its own
+
+
 @pytest.fixture(scope="module")
 def clang_build(preset_build: Callable[[str], Path]) -> Path:
     if shutil.which("clang") is None:
