@@ -29,10 +29,10 @@ __all__ = ["Abandoned", "Deadline", "cancelled", "drive", "host_call", "watched"
 _SLICE_SECONDS = 0.01
 _SLICE_MIN, _SLICE_MAX = 1_000, 1 << 32  # instructions
 _PENDING_SECONDS = 0.001  # between two tries of a host function that answers PENDING
-_GRACE_SECONDS = 0.02  # the helper's own deadline goes first
-_PARTING_SECONDS = 0.06  # how long a cancelled helper is waited for
+_GRACE_SECONDS = 0.02  # the runner's own deadline goes first
+_PARTING_SECONDS = 0.06  # how long a cancelled runner is waited for
 
-_here = threading.local()  # .watch: of the helper thread that this is
+_here = threading.local()  # .watch: of the runner thread that this is
 
 
 class Abandoned(BaseException):
@@ -108,7 +108,7 @@ def _run_slice(guest: Drivable, store: Store, done: Any, remaining: float | None
 
 
 class _Watch:
-    """What the helper thread and the thread that waits for it know of each other."""
+    """What the runner thread and the thread that waits for it know of each other."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -120,7 +120,7 @@ class _Watch:
         self._in_python = 0
 
     def work(self, job: Callable[[], Any]) -> None:
-        """The helper thread."""
+        """The runner thread."""
         _here.watch = self
         self.thread = threading.get_ident()
         try:
@@ -144,7 +144,7 @@ class _Watch:
                 raise Abandoned
 
     def cancel(self, guest: Drivable) -> bool:
-        """Stops the helper, wherever it is. Returns whether it has ended."""
+        """Stops the runner, wherever it is. Returns whether it has ended."""
         with self._mutex:
             self.cancelled = True
             if self._in_python:
@@ -176,7 +176,7 @@ class host_call:
 
 
 def watched(guest: Drivable, store: Store, job: Callable[[], Any], deadline: Deadline) -> Any:
-    """Does `job`, which drives a guest, in a helper thread; returns or raises what it does.
+    """Does `job`, which drives a guest, in a thread of its own; returns or raises what it does.
 
     Raises TimedOutError soon after the deadline, and KeyboardInterrupt at once, whatever the host
     functions are doing.
@@ -200,7 +200,7 @@ def watched_inside(
     guest: Drivable, store: Store, job: Callable[[], Any], deadline: Deadline
 ) -> Any:
     """As watched(), for a call that a host function makes: since the guest further out stands on
-    this very thread's stack, the helper is waited for, however long it takes."""
+    this very thread's stack, the runner is waited for, however long it takes."""
     watch = _Watch()
 
     def lent() -> Any:

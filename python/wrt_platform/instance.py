@@ -220,7 +220,7 @@ class Instance:
         Integers are checked against their type; None is the null reference. Returns a value, a
         tuple of several, None for none. timeout: seconds or text like "5s"; without it, that of
         the limits. Where there is one and a host function is written in Python, the guest runs in
-        a helper thread, so that the call ends in time whatever the host function does. A host
+        a thread of its own, so that the call ends in time whatever the host function does. A host
         function may call; such a call can't be resumed.
         Raises TrapError, OutOfFuelError, TimedOutError, InterruptedCallError, ExitError,
         HostError; TypeError and InvalidArgumentError for arguments; NotFoundError; StateError.

@@ -235,7 +235,12 @@ class _Run:
         """Ends the captures; returns what they hold."""
         instance = self._instance
         if instance is not None and instance._store.root().abandoned:
-            return [bytes(sink.captured) for sink in self._sinks]  # the guest still has them
+            seen = [bytes(sink.captured) for sink in self._sinks]
+            instance._store.afterwards(self._close_sinks)  # until then the guest may write
+            return seen
+        return self._close_sinks()
+
+    def _close_sinks(self) -> list[bytes]:
         return [sink.close() for sink in self._sinks]
 
     def _result(

@@ -24,6 +24,7 @@ from wrt_platform.errors import StateError
 from wrt_platform.values import FunctionType, function_type
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from wrt_platform.function import Function
@@ -66,6 +67,7 @@ class Store:
         self.calls_system = False  # one here may wait: WASI
         self._objects: dict[int, Any] = {}
         self._kept: list[Any] = []
+        self._afterwards: list[Callable[[], object]] = []
 
     def root(self) -> Store:
         """The Store that speaks for the whole set."""
@@ -92,7 +94,8 @@ class Store:
         self.calls_system |= other.calls_system
         self._objects.update(other._objects)
         self._kept += other._kept
-        other._objects, other._kept, other._depth = {}, [], 0
+        self._afterwards += other._afterwards
+        other._objects, other._kept, other._afterwards, other._depth = {}, [], [], 0
         other._joined = self
 
     def share_allocator(self, lock: Any) -> None:
@@ -159,6 +162,15 @@ class Store:
     def turn_lent(self) -> _Lent:
         """`with store.turn_lent():` this thread has the turn of the one that waits for it."""
         return _Lent(self)
+
+    def afterwards(self, job: Callable[[], object]) -> None:
+        """Does `job` when no call is under way: now, or when the one that is has ended."""
+        with _turns:
+            root = self.root()
+            if root._depth > 0:
+                root._afterwards.append(job)
+                return
+        job()
 
     def mark_abandoned(self) -> None:
         """The call under way will not be waited for; until it ends, others are refused at once."""
@@ -255,9 +267,13 @@ class Turn:
         with _turns:
             root = self._store.root()
             root._depth -= 1
+            jobs: list[Callable[[], object]] = []
             if root._depth == 0:
                 root.abandoned = False
+                jobs, root._afterwards = root._afterwards, []
                 _turns.notify_all()
+        for job in jobs:
+            job()
 
     def _free_root(self, me: int) -> Store:
         """Waits until nobody else has the turn."""

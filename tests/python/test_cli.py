@@ -171,7 +171,7 @@ def test_ctrl_c_ends_it_in_time(folder: Path, program: bytes, options: list[str]
 
 
 def wait_until_it_runs(process: int) -> None:
-    """The guest runs once its helper thread is there."""
+    """The guest runs once its own thread is there."""
     until = time.monotonic() + 20
     while len(os.listdir(f"/proc/{process}/task")) < 2:
         assert time.monotonic() < until

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import struct
 from typing import Any
 
@@ -310,6 +311,17 @@ def test_trap_names_function_offset_and_frames() -> None:
     trap = instance.trap
     assert trap is not None
     assert (trap.code, trap.frames) == (error.code, error.frames)
+
+
+def test_trap_crosses_to_another_process_whole() -> None:
+    with pytest.raises(TrapError) as info:
+        Instance(TRAPS).call("main", 0)
+    copy = pickle.loads(pickle.dumps(info.value))
+    assert (str(copy), copy.frames, copy.reason) == (
+        str(info.value),
+        info.value.frames,
+        "integer divide by zero",
+    )
 
 
 @pytest.mark.row("WE-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -210,9 +211,36 @@ def test_what_cannot_be_started_is_raised() -> None:
         run(programs.HELLO, ["a"], "b")
 
 
-def test_nothing_is_left_open_or_running() -> None:
-    import threading
+def test_program_is_left_in_time_although_a_host_function_sleeps() -> None:
+    """And what it still has is closed when the function comes back."""
+    module = wasm("""(module (import "env" "f" (func $f)) (memory (export "memory") 1)
+      (func (export "_start") (call $f)))""")
+    before = sorted(os.listdir("/proc/self/fd")), threading.active_count()
+    start = time.monotonic()
+    result = run(module, imports={"env": {"f": lambda: time.sleep(1)}}, timeout=0.1)
+    assert time.monotonic() - start < 0.4
+    assert (result.exit_code, result.peak_pages) == (ExitCode.TIMED_OUT, 1)
+    assert set(os.listdir("/proc/self/fd")) > set(before[0])  # the guest still has them
+    while threading.active_count() > before[1]:
+        assert time.monotonic() - start < 10
+        time.sleep(0.05)
+    assert sorted(os.listdir("/proc/self/fd")) == before[0]
 
+
+def test_many_programs_run_at_the_same_time() -> None:
+    """Each in a thread of its own, as a service would: none hears of another."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def work(number: int) -> tuple[int, bytes]:
+        result = run(programs.ECHO, [f"{number:04}"], timeout=20)
+        return result.exit_code, result.stdout.rstrip(b"\0")
+
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(work, range(80)))
+    assert done == [(0, b"bytes\0%04d" % number) for number in range(80)]
+
+
+def test_nothing_is_left_open_or_running() -> None:
     run(programs.HELLO)
     before = sorted(os.listdir("/proc/self/fd")), threading.active_count()
     for program in (programs.HELLO, programs.TRAP, exits(3)):
