@@ -79,7 +79,7 @@ def rearranged(text: str) -> str:
     for match in reversed(list(_BODY.finditer(text))):
         before = text[: match.start()].rstrip()
         comment = before[before.rfind("/**") :] if before.endswith("*/") else ""
-        if "Fields are private." not in comment:
+        if not re.search(r"Fields are private[.;]", comment):
             text = text[: match.start(2)] + _members(match[2]) + text[match.end(2) :]
     return text
 

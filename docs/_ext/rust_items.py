@@ -141,7 +141,9 @@ class RustExample(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         lines = module_comment(self.arguments[0])
         start = lines.index(".. code-block:: rust")
-        end = next(n for n in range(start + 2, len(lines)) if not lines[n].startswith("   "))
+        end = start + 1
+        while end < len(lines) and (lines[end] == "" or lines[end].startswith("   ")):
+            end += 1
         container = nodes.container()
         self.state.nested_parse(StringList(lines[start:end], source="rust"), 0, container)
         return container.children

@@ -112,6 +112,18 @@ def test_members_of_configs_are_shown_with_their_comments(site: Path) -> None:
         assert re.search(rf"\b{field}\b", config)
     assert "bytes of the guest stack; 0: 65536" in config
     assert "own_memory" not in text  # private
+    assert "long_branches" not in page(site, "api/module")
+
+
+@needs_sphinx
+def test_examples_are_whole(site: Path) -> None:
+    text = html.unescape(re.sub(r"<[^>]+>", "", page(site, "quick_start")))
+    for first, last in (
+        (".with_call(|_caller, arguments, results|", ".build()?;"),
+        ("from pathlib import Path", "run_out_of_fuel()"),
+        ("static wrt_status load_module(", "return code;"),
+    ):
+        assert first in text and last in text[text.index(first) :]
 
 
 @needs_sphinx
