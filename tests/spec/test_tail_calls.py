@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from common import ROOT, run
 
-
 pytestmark = pytest.mark.whole_process  # it brings a build of its own
 
 
