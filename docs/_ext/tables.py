@@ -1,4 +1,4 @@
-"""Tables made from the sources: opcodes, calls of WASI, features and their proofs."""
+"""Tables made from the sources: opcodes, calls of WASI, features and their proofs, memory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OPCODES = ROOT / "c/src/engine/opcodes.inc"
 CALLS = ROOT / "c/src/wasi/calls.c"
 FEATURES = ROOT / "docs/rows.csv"
+PROGRAMS = sorted((ROOT / "examples/programs").glob("*.wasm"))
 
 _OPCODE = re.compile(
     r'^OPCODE(?P<prefix>_FC)?\((?P<code>\w+), \w+, "(?P<name>[^"]+)", (?P<immediates>\w+),\s*'
@@ -113,6 +114,18 @@ def features() -> Iterator[tuple[str, str, str, str, str]]:
             yield name, line["title"], line["documents"], strengths, tests
 
 
+def memory_costs() -> Iterator[tuple[str, ...]]:
+    """Program, bytes of the module, of its code, of what is kept beside it, of the side table."""
+    from wrt_platform import Module
+
+    for path in PROGRAMS:
+        module = Module(path)
+        usage = module.usage
+        ratio = f"{usage.buffer_bytes / usage.code_bytes:.2f}"
+        sizes = (module.size, usage.code_bytes, usage.buffer_bytes, usage.side_table_bytes)
+        yield (path.name, *(f"{size:,}" for size in sizes), ratio)
+
+
 def _marks(source: str) -> Iterator[tuple[str, str]]:
     """Row and strength of each pytest.mark.row(...) in a file."""
     for node in ast.walk(ast.parse(source)):
@@ -174,8 +187,18 @@ class FeatureTable(_Table):
         return features()
 
 
+class MemoryCostTable(_Table):
+    header = ("Program", "Module", "Code", "Kept beside it", "Side table", "Kept, per byte of code")
+    code = (0,)
+    sources = PROGRAMS
+
+    def contents(self) -> Iterable[Sequence[str]]:
+        return memory_costs()
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("opcode-table", OpcodeTable)
     app.add_directive("wasi-call-table", CallTable)
     app.add_directive("feature-table", FeatureTable)
+    app.add_directive("memory-cost-table", MemoryCostTable)
     return {"parallel_read_safe": True}

@@ -165,6 +165,20 @@ def test_opcode_table_has_every_opcode(site: Path) -> None:
 
 
 @needs_sphinx
+def test_memory_costs_are_those_of_the_programs(site: Path) -> None:
+    body = page(site, "concepts").split("<tbody>")[-1].split("</tbody>")[0]
+    lines = [re.sub(r"<[^>]+>", " ", line).split() for line in body.split("</tr>")[:-1]]
+    programs = {
+        path.name: path.stat().st_size for path in (ROOT / "examples/programs").glob("*.wasm")
+    }
+    assert {line[0]: int(line[1].replace(",", "")) for line in lines} == programs
+    for name, module, code, kept, side_table, ratio in lines:
+        numbers = [int(text.replace(",", "")) for text in (module, code, kept, side_table)]
+        assert numbers[0] > numbers[1] > numbers[2] > numbers[3] > 0, name
+        assert float(ratio) == pytest.approx(numbers[2] / numbers[1], abs=0.006)
+
+
+@needs_sphinx
 def test_wasi_page_says_which_calls_are_answered(site: Path) -> None:
     rows_of_calls = page(site, "wasi").split("<tbody>")[1].split("</tr>")[:-1]
     refused = {re.findall(r">(\w+)</span>", row)[0] for row in rows_of_calls if "ENOSYS" in row}
