@@ -17,6 +17,7 @@ import pytest
 from common import ROOT
 from support import programs
 from support.guest import assemble as wasm
+from support.lateness import again_if_late, in_time
 from support.programs import exits
 
 COMMAND = [sys.executable, "-m", "wrt_platform.cli"]
@@ -151,6 +152,7 @@ def test_folder_of_the_command_line(folder: Path) -> None:
 @pytest.mark.row("WE-2")
 @pytest.mark.parametrize("program", [programs.SPIN, programs.SLEEP, programs.COPY])
 @pytest.mark.parametrize("options", [[], ["--timeout", "50s"]])
+@again_if_late
 def test_ctrl_c_ends_it_in_time(folder: Path, program: bytes, options: list[str]) -> None:
     """In a busy loop, in a wait for the clock, in a wait for input."""
     run = subprocess.Popen(
@@ -167,7 +169,7 @@ def test_ctrl_c_ends_it_in_time(folder: Path, program: bytes, options: list[str]
     took = time.monotonic() - start
     _, errors = run.communicate()
     assert (code, errors) == (130, "wrt: interrupted\n")
-    assert took < 0.4  # 0.2 s, and the interpreter's own end
+    in_time(took, 0, 0.3)  # 0.2 s, and the interpreter's own end
 
 
 def wait_until_it_runs(process: int) -> None:
