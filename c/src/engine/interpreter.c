@@ -14,6 +14,9 @@
 
 #define memcpy __builtin_memcpy
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "linear memory is little-endian, and is read as the processor does");
+
 #if defined(__OPTIMIZE_SIZE__)
 #define RUN_MODE     PLAIN
 #define FAST_OPCODES "no_opcodes.inc"
