@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,12 @@ from common import ROOT, run
 
 FOLDERS = {"dev": "sanitized"}
 SETTINGS = {"dev": [f"-DPython_EXECUTABLE={sys.executable}"]}
+
+
+def pytest_configure() -> None:
+    """A shell starts what it runs in the background deaf to Ctrl-C, and that is inherited: but
+    tests send it, to themselves and to programs that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
