@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 from cargo import CRATES, cargo, copy_of_tree, messages
+from common import ROOT
 
 BINDINGS = CRATES / "wrt-platform-sys/src/bindings.rs"
 REMEDY = (
@@ -14,15 +16,22 @@ REMEDY = (
 
 
 def bindings_of(crates: Path) -> str:
-    """What bindgen makes of the headers beside these crates. DOCS_RS: no C is compiled for it."""
-    done = cargo(
-        *("build", "--package", "wrt-platform-sys", "--features", "bindgen"),
-        *("--message-format", "json"),
-        cwd=crates,
-        DOCS_RS="1",
-    )
-    folder = messages(done, "build-script-executed")[-1]["out_dir"]
-    return Path(folder, "bindings.rs").read_text()
+    """What bindgen makes of the headers beside these crates. DOCS_RS: no C is compiled for it.
+
+    Cargo gives a copy of the crates the same output folder as the crates themselves: one at a time.
+    """
+    lock = ROOT / "build/bindings.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = cargo(
+            *("build", "--package", "wrt-platform-sys", "--features", "bindgen"),
+            *("--message-format", "json"),
+            cwd=crates,
+            DOCS_RS="1",
+        )
+        folder = messages(done, "build-script-executed")[-1]["out_dir"]
+        return Path(folder, "bindings.rs").read_text()
 
 
 def test_checked_in_bindings_are_those_of_the_headers() -> None:
