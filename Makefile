@@ -69,12 +69,17 @@ $(STAMPS)/wasm-tools: tools/install_cargo_tool.sh
 	sh $< wasm-tools wasm-tools 1.263.0 json-from-wast,wast,validate,print,parse,strip
 	@touch $@
 
+$(STAMPS)/rust-targets: tools/install_rust_targets.sh
+	@mkdir -p $(STAMPS)
+	sh $< thumbv7em-none-eabi wasm32-wasip1
+	@touch $@
+
 $(STAMPS)/bench-tools: $(STAMPS)/python-tools
 	sh tools/install_cargo_tool.sh wasmi wasmi_cli 2.0.0
 	$(PYTHON) -m pip install --quiet --group bench
 	@touch $@
 
-setup: $(STAMPS)/packages $(STAMPS)/wheel $(STAMPS)/python-tools $(STAMPS)/wasm-tools
+setup: $(STAMPS)/packages $(STAMPS)/wheel $(STAMPS)/python-tools $(STAMPS)/wasm-tools $(STAMPS)/rust-targets
 
 # What it is for
 

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Adds what rustup is asked for by tests: a processor without an operating system, and WASI.
+# Without rustup nothing is done, and each test that wants a target says so.
+set -eu
+
+command -v rustup >/dev/null 2>&1 || exit 0
+installed=$(rustup target list --installed)
+for target in "$@"; do
+    echo "$installed" | grep -qx "$target" && continue
+    rustup target add "$target" || echo "setup: rustup could not add the target $target; its tests will be left out"
+done
