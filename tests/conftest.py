@@ -7,11 +7,13 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from cargo import require_cargo
 from common import ROOT, run
+from crates import FetchError
 
 FOLDERS = {"dev": "sanitized"}
 SETTINGS = {"dev": [f"-DPython_EXECUTABLE={sys.executable}"]}
@@ -21,6 +23,16 @@ def pytest_configure() -> None:
     """A shell starts what it runs in the background deaf to Ctrl-C, and that is inherited: but
     tests send it, to themselves and to programs that they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """What cargo would have brought is missing where cargo is; elsewhere it is a failure."""
+    try:
+        return (yield)
+    except FetchError as error:
+        require_cargo()
+        raise error
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ REMEDY = (
 def bindings_of(crates: Path) -> str:
     """What bindgen makes of the headers beside these crates. DOCS_RS: no C is compiled for it.
 
-    Cargo gives a copy of the crates the same output folder as the crates themselves: one at a time.
+    Cargo takes a copy of the crates for the crates themselves, and gives it the same output folder:
+    so one at a time, and with a value of DOCS_RS that is the folder's own, as cargo looks at that.
     """
     lock = ROOT / "build/bindings.lock"
     lock.parent.mkdir(exist_ok=True)
@@ -28,7 +29,7 @@ def bindings_of(crates: Path) -> str:
             *("build", "--package", "wrt-platform-sys", "--features", "bindgen"),
             *("--message-format", "json"),
             cwd=crates,
-            DOCS_RS="1",
+            DOCS_RS=str(crates),
         )
         folder = messages(done, "build-script-executed")[-1]["out_dir"]
         return Path(folder, "bindings.rs").read_text()

@@ -8,13 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cargo import CRATES, cargo, copy_of_tree, messages
+from cargo import CRATES, cargo, copy_of_tree, messages, require_cargo
 from common import run
 
 SMALL = "thumbv7em-none-eabi"
 
 
 def require_target() -> None:
+    require_cargo()
     if shutil.which("arm-none-eabi-gcc") is None:
         pytest.skip("arm-none-eabi-gcc is not installed")
     library = Path(run("rustc", "--print", "sysroot").strip(), "lib/rustlib", SMALL)

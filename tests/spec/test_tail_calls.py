@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from common import ROOT, run
+from crates import find_tool
 
 pytestmark = pytest.mark.whole_process  # it brings a build of its own
 
@@ -27,6 +28,7 @@ def clang_build(preset_build: Callable[[str], Path]) -> Path:
 
 @pytest.mark.row("WE-1")
 def test_it_passes_the_official_suite_too(clang_build: Path) -> None:
+    find_tool("wasm-tools")
     environment = dict(os.environ, PYTHONPATH=str(clang_build / "python"))
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools/spec.py")],
