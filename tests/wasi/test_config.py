@@ -259,8 +259,8 @@ def test_moved_object_is_refused(raw: Any) -> None:
     config, wasi, _buffer = raw
     check(lib.wrt_wasi_init(wasi, config))
     moved = ffi.new("wrt_wasi *", wasi[0])
-    imports, count, code = ffi.new("wrt_import **"), ffi.new("uint32_t *"), ffi.new("uint32_t *")
-    imports = ffi.cast("wrt_import const **", imports)
+    room, count, code = ffi.new("wrt_import **"), ffi.new("uint32_t *"), ffi.new("uint32_t *")
+    imports = ffi.cast("wrt_import const **", room)
     with pytest.raises(StateError, match="moved"):
         check(lib.wrt_wasi_imports(moved, imports, count))
     with pytest.raises(StateError, match="moved"):
