@@ -19,8 +19,10 @@ endif()
 
 # The interpreter's handlers share a few registers across hundreds of jumps. Vectorised, gcc
 # packs two of them into one and ends every handler in the same jump: seven times slower.
+# Where the code starts within a cache line decides about a tenth of its speed, so it is fixed.
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-  set(interpreter_options -fno-tree-vectorize -fno-tree-slp-vectorize -fno-strict-aliasing)
+  set(interpreter_options -fno-strict-aliasing -falign-functions=64 -fno-tree-vectorize
+                          -fno-tree-slp-vectorize)
 else()
-  set(interpreter_options -fno-vectorize -fno-slp-vectorize -fno-strict-aliasing)
+  set(interpreter_options -fno-strict-aliasing -fno-vectorize -fno-slp-vectorize)
 endif()

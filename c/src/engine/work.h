@@ -312,7 +312,8 @@ typedef double cell_f64;
 
 /* Look-ahead: what handlers do that know what often comes next, so that several instructions take
  * one jump. Handlers are made twice, PLAIN and FAST, and MODE says which is being made; PLAIN ones
- * do one instruction each, for runs that count. Only immediates of one byte are looked at. */
+ * do one instruction each, for runs that count. Indices of more than one byte, and constants of
+ * more than two, are not looked at. */
 #define IN_MODE_(mode, word) mode##_##word
 #define IN_MODE(mode, word)  IN_MODE_(mode, word)
 #define VALUE_AT             IN_MODE(MODE, VALUE_AT)     /* a value has been computed */
@@ -363,9 +364,11 @@ typedef double cell_f64;
         if (FOLLOWS(LOCAL_GET)) {                                                                  \
             *sp++ = fp[pc[1]];                                                                     \
             pc += 2;                                                                               \
-        } else if (FOLLOWS(I32_CONST)) {                                                           \
-            const uint32_t constant = (uint32_t)((int32_t)((uint32_t)pc[1] << 25) >> 25);          \
-            pc += 2;                                                                               \
+        } else if (pc[0] == WRT__OP_I32_CONST && (pc[1] & pc[2]) < 0x80) {                         \
+            const uint32_t one = pc[1], two = (one & 0x7F) | (uint32_t)pc[2] << 7;                 \
+            const uint32_t constant = one < 0x80 ? (uint32_t)((int32_t)(one << 25) >> 25)          \
+                                                 : (uint32_t)((int32_t)(two << 18) >> 18);         \
+            pc += one < 0x80 ? 2 : 3;                                                              \
             if (pc[0] == WRT__OP_I32_ADD) {                                                        \
                 sp[-1].i32 += constant;                                                            \
                 FAST_VALUE_AT(pc + 1);                                                             \

@@ -43,7 +43,12 @@ fn compiler() -> cc::Build {
 /// As the CMake build has it, and for its reasons.
 fn interpreter_compiler() -> cc::Build {
     let mut build = compiler();
-    let flags = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-fno-strict-aliasing"];
+    let flags = [
+        "-fno-tree-vectorize",
+        "-fno-tree-slp-vectorize",
+        "-fno-strict-aliasing",
+        "-falign-functions=64",
+    ];
     flags.into_iter().for_each(|flag| {
         build.flag_if_supported(flag);
     });
