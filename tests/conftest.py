@@ -14,6 +14,7 @@ import pytest
 from cargo import require_cargo
 from common import ROOT, run
 from crates import FetchError
+from sqlite_guest import find_clang, sqlite_module
 
 FOLDERS = {"dev": "sanitized"}
 SETTINGS = {"dev": [f"-DPython_EXECUTABLE={sys.executable}"]}
@@ -39,6 +40,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def root() -> Path:
     """The top of the source tree."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def sqlite() -> Path:
+    """SQLite as a guest. It is left out where cargo or the compiler is missing; where both are
+    there, a download or a build that fails is a failure."""
+    require_cargo()
+    try:
+        find_clang()
+    except FetchError as error:
+        pytest.skip(str(error))
+    return sqlite_module()
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from common import ROOT
-from crates import FetchError
-from sqlite_guest import sqlite_module
 from support.branches import Branch, Function, Model, Text
 from support.guest import Module, assemble
 from wrt_platform._native import ffi
@@ -171,11 +169,8 @@ def test_side_table_of_a_real_program_is_that_of_the_model(path: Path) -> None:
 
 
 @pytest.mark.row("WE-1")
-def test_side_table_of_sqlite_is_that_of_the_model() -> None:
-    try:
-        content = sqlite_module().read_bytes()
-    except FetchError as error:
-        pytest.skip(str(error))
+def test_side_table_of_sqlite_is_that_of_the_model(sqlite: Path) -> None:
+    content = sqlite.read_bytes()
     entries, long_ones = check(content)
     assert entries > 40_000
     assert 0 < long_ones < entries // 100

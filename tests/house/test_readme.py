@@ -27,8 +27,6 @@ def test_shell_example(line: str) -> None:
 @pytest.mark.parametrize("number", range(3))
 def test_python_example(number: int) -> None:
     example = examples("python")[number]
-    if "(module" in example and shutil.which("wasm-tools") is None:
-        pytest.skip("text modules need wasm-tools")
     shown = {0: "8 queens: 92 ways", 1: r"b'F\x00\x00\x00'", 2: ""}[number]
     assert shown in run(sys.executable, "-c", example)
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crates import FetchError
-from sqlite_guest import sqlite_module
 from wrt_platform import Limits, Module, run
 
 LIMITS = Limits(memory="64MiB", fuel=20_000_000_000, timeout=120)
@@ -53,11 +51,8 @@ QUESTIONS = [
 
 
 @pytest.fixture(scope="session")
-def module() -> Module:
-    try:
-        return Module(sqlite_module())
-    except FetchError as error:
-        pytest.skip(str(error))
+def module(sqlite: Path) -> Module:
+    return Module(sqlite)
 
 
 @pytest.fixture
