@@ -168,3 +168,49 @@ def test_memory_grown_by_the_host_is_seen_by_the_guest() -> None:
     guest = Guest(text, {("host", "grow"): (grow, [], [])})
     assert guest.call("run") == (OK, 42)
     assert guest.usage.memory_peak_pages == 2
+
+
+# The host calls `inner` with what it was given; the two differ in their number of results.
+INSIDE = """(module (import "host" "f" (func $f (param i32) (result i32)))
+  (func (export "inner") (param i32) (result i32 i32)
+    (if (i32.eqz (local.get 0)) (then (return (i32.const 4) (i32.const 5))))
+    (i32.const 6) (i32.const 7))
+  (func (export "outer") (result i32) (i32.add (call $f (i32.const 0)) (i32.const 1)))
+  (export "f" (func $f)))"""
+
+
+def inside(waits: int = 0, **settings: Any) -> Guest:
+    left = [waits]
+
+    def call_inner(caller: Any, values: Any) -> int:
+        assert guests[0].call("inner", values[0].i32, results=2) == (OK, (4, 5))
+        if left[0] > 0:
+            left[0] -= 1
+            return int(lib.WRT_ERR_PENDING)
+        values[0].i32 = 10
+        return OK
+
+    guests = [Guest(INSIDE, {("host", "f"): (call_inner, [I32], [I32])}, **settings)]
+    return guests[0]
+
+
+def test_results_are_those_of_the_outer_call() -> None:
+    assert inside().call("outer") == (OK, 11)
+
+
+def test_host_function_that_waits_after_an_inner_call_is_called_again() -> None:
+    guest = inside(waits=2)
+    assert guest.begin("f", 0) == OK
+    assert [guest.run(1000) for _ in range(3)] == [(OK, PAUSED), (OK, PAUSED), (OK, FINISHED)]
+    assert guest.result() == 10
+
+
+@pytest.mark.row("WE-2")
+def test_steps_of_the_outer_call_are_its_own() -> None:
+    """The inner one is counted too, as its fuel is short; `outer` has five instructions."""
+    needed = inside()
+    assert needed.call("outer") == (OK, 11)
+    guest = inside(has_fuel=True, fuel=needed.usage.fuel_used)
+    assert guest.begin("outer") == OK
+    assert [guest.step(1) for _ in range(5)] == [(OK, PAUSED)] * 4 + [(OK, FINISHED)]
+    assert guest.usage.fuel_left == 0
