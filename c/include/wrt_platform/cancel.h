@@ -29,9 +29,9 @@ enum wrt_cancel_limit {
 /** Caller's storage; all zero is a token that is ready for use. Not to be moved while somebody
  * waits. Fields are private. */
 typedef struct wrt_cancel_token {
-    uint32_t requested;              /* atomic */
-    uint32_t waiting;                /* atomic: a thread waits on `requested`, by `system` */
-    const wrt_thread_system *system; /* of the waiting thread */
+    uint32_t requested;       /* atomic */
+    uint32_t waiting;         /* atomic: somebody waits on `requested`, or is just being woken */
+    wrt_thread_system system; /* of the thread that waits */
 } wrt_cancel_token;
 
 /** Ends the waits on `token`, those that come later as well, until it is cleared. NULL does

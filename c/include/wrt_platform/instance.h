@@ -36,6 +36,7 @@
 #ifndef WRT_PLATFORM_INSTANCE_H
 #define WRT_PLATFORM_INSTANCE_H
 
+#include "wrt_platform/cancel.h"
 #include "wrt_platform/module.h"
 #include "wrt_platform/page_allocator.h"
 
@@ -246,13 +247,14 @@ struct wrt_instance {
     wrt_table **tables;
     wrt_memory *memory; /* own or imported; NULL if none */
     wrt_global **globals;
-    uint8_t *dropped; /* bit a segment: elements, then data */
-    void *execution;  /* guest stack and where it stands */
+    uint8_t *dropped;                /* bit a segment: elements, then data */
+    void *execution;                 /* guest stack and where it stands */
+    wrt_cancel_token *running_token; /* of the call that is inside a host function of this one */
     wrt_memory own_memory;
     size_t buffer_bytes;
     uint32_t state;
     uint32_t magic; /* set while initialised */
-    uint64_t reserved[8];
+    uint64_t reserved[7];
 };
 
 /** Says what buffer an instance needs; exact. The config's buffer is not looked at.
@@ -336,10 +338,32 @@ WRT_API WRT_NODISCARD wrt_status wrt_instance_results(wrt_instance *instance, wr
 WRT_API WRT_NODISCARD wrt_status wrt_instance_abort(wrt_instance *instance);
 
 /** Stops the running call at its next loop or call with INTERRUPTED, or the next one, if none
- * runs. Of an instance that is not initialised it does nothing.
- * Errors: none, it cannot fail. Threads: any.  ISR: yes.  Cost: one store.
+ * runs: it requests the instance's cancel token, so a host function that waits with it is woken.
+ * Of an instance that is not initialised it does nothing.
+ * Errors: none, it cannot fail. Threads: any.  ISR: yes, while no host function waits on the token.
+ * Cost: one store; a wake of the system if a host function waits on the token.
  */
 WRT_API void wrt_instance_interrupt(wrt_instance *instance);
+
+/** Takes an interrupt back that no call has seen yet. Of an instance that is not initialised it
+ * does nothing. Errors: none, it cannot fail. Threads: any.  ISR: yes.  Cost: one store.
+ */
+WRT_API void wrt_instance_clear_interrupt(wrt_instance *instance);
+
+/** The token that wrt_instance_interrupt() requests. A host function asks with the instance that
+ * it is given, and gets the token of the call that it is part of, also where that began in another
+ * instance. It belongs to the instance, until wrt_instance_deinit().
+ * Returns NULL for an instance that is not initialised. Errors: none, it cannot fail.
+ * Threads: any while no call runs, else the caller's.  ISR: no.  Cost: constant.
+ */
+WRT_API wrt_cancel_token *wrt_instance_cancel_token(wrt_instance *instance);
+
+/** How often the guest has shown that it gets on: a counter that moves every 2^20 instructions, and
+ * when a host function has done its work; one that waits, or that never comes back, does not move
+ * it. It wraps. 0 for an instance that is not initialised. Errors: none, it cannot fail.
+ * Threads: any.  ISR: yes.  Cost: one load; to the guest one store every 2^20 instructions.
+ */
+WRT_API uint32_t wrt_instance_heartbeat(const wrt_instance *instance);
 
 /** Sets what fuel is left; `has_fuel` false: without bound. fuel: instructions, at most
  * INT64_MAX / 2. Errors: INVALID_ARGUMENT (more), STATE. Cost: constant between calls, else as

@@ -73,6 +73,21 @@ void wrt__return_to(wrt__execution *x, const wrt__frame *record)
     x->fp = x->stack + record->fp;
 }
 
+/* Runs the host function itself. A host function that has nothing to do yet moves no heartbeat. */
+static wrt_status call_out(wrt__execution *x, const wrt_host_function *host, wrt_value *values)
+{
+    wrt_instance *const instance = x->instance;
+    wrt_cancel_token *const outer = instance->running_token;
+
+    instance->running_token = &x->cancel;
+    x->host_depth++;
+    const wrt_status status = host->call(host->context, instance, values);
+    x->host_depth--;
+    instance->running_token = outer;
+    if (status != WRT_ERR_PENDING) wrt__count(&x->heartbeat);
+    return status;
+}
+
 enum wrt__outcome wrt__call_host(wrt__execution *x, wrt_function *function)
 {
     wrt_host_function *const host = function->owner;
@@ -84,9 +99,7 @@ enum wrt__outcome wrt__call_host(wrt__execution *x, wrt_function *function)
         return wrt__trap(x, WRT_TRAP_STACK_EXHAUSTED);
     }
     x->sp = values + (parameters > results ? parameters : results);
-    x->host_depth++;
-    const wrt_status status = host->call(host->context, x->instance, values);
-    x->host_depth--;
+    const wrt_status status = call_out(x, host, values);
     if (x->instance->memory != NULL) x->memory_bytes = x->instance->memory->bytes;
 
     x->sp = status == WRT_OK ? values + results : behind;

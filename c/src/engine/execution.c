@@ -11,20 +11,43 @@
 #include "../core/port.h"
 #include "skip.h"
 
-enum { SLICE = 1 << 20 }; /* instructions between two looks at the clock */
+enum { SLICE = 1 << 20 }; /* instructions between two beats, and two looks at the clock */
 
 static const wrt__frame host_record = {0};
 
 /* Clears the flag; true if it was set. */
 static bool take_interrupt(wrt__execution *x)
 {
-    return __atomic_exchange_n(&x->interrupt, 0, __ATOMIC_RELAXED) != 0;
+    if (!wrt__is_interrupted(x)) return false;
+    wrt_cancel_clear(&x->cancel);
+    return true;
+}
+
+static bool is_initialised(const wrt_instance *instance)
+{
+    return instance != NULL && instance->magic == WRT__INSTANCE_MAGIC;
 }
 
 void wrt_instance_interrupt(wrt_instance *instance)
 {
-    if (instance == NULL || instance->magic != WRT__INSTANCE_MAGIC) return;
-    __atomic_store_n(&wrt__execution_of(instance)->interrupt, 1, __ATOMIC_RELAXED);
+    if (is_initialised(instance)) wrt_cancel_request(&wrt__execution_of(instance)->cancel);
+}
+
+void wrt_instance_clear_interrupt(wrt_instance *instance)
+{
+    if (is_initialised(instance)) wrt_cancel_clear(&wrt__execution_of(instance)->cancel);
+}
+
+wrt_cancel_token *wrt_instance_cancel_token(wrt_instance *instance)
+{
+    if (!is_initialised(instance)) return NULL;
+    return instance->running_token != NULL ? instance->running_token
+                                           : &wrt__execution_of(instance)->cancel;
+}
+
+uint32_t wrt_instance_heartbeat(const wrt_instance *instance)
+{
+    return is_initialised(instance) ? wrt__load(&wrt__execution_of(instance)->heartbeat) : 0;
 }
 
 /* True if a call that returned `status` can be run on. */
@@ -104,7 +127,12 @@ static wrt_status drive(wrt_instance *instance, const char *operation, uint64_t 
         if (take_interrupt(x)) {
             return wrt_fail(WRT_ERR_INTERRUPTED, operation, "wrt_instance_interrupt() was called");
         }
-        switch (run_stretch(instance, &instructions, exact)) {
+        const uint64_t stretch = instructions < SLICE ? instructions : SLICE;
+        uint64_t left = stretch;
+        const enum wrt__outcome outcome = run_stretch(instance, &left, exact);
+        instructions -= stretch - left;
+        if (outcome != WRT__WAITING) wrt__count(&x->heartbeat);
+        switch (outcome) {
         case WRT__FINISHED:
             *done_out = true;
             return WRT_OK;

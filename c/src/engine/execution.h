@@ -10,6 +10,7 @@
 #ifndef WRT_ENGINE_EXECUTION_H
 #define WRT_ENGINE_EXECUTION_H
 
+#include "../core/atomic.h"
 #include "parts.h"
 #include "wrt_platform/instance.h"
 
@@ -39,7 +40,8 @@ typedef struct wrt__execution {
     uint64_t memory_bytes;
     uint32_t imported_functions;
 
-    uint32_t interrupt;      /* atomic; set from any thread */
+    wrt_cancel_token cancel; /* the interrupt flag; waits of host functions end by it too */
+    uint32_t heartbeat;      /* atomic; moves while the guest does, and with it alone */
     int64_t account;         /* fuel left, less what the functions on the stack are paid ahead */
     int64_t floor;           /* below this the interpreter stops at its next loop or call */
     uint64_t steps;          /* instructions left, when they are counted one by one */
@@ -172,7 +174,7 @@ static inline uint64_t wrt__reference_to(wrt_function *function)
 
 static inline bool wrt__is_interrupted(const wrt__execution *x)
 {
-    return __atomic_load_n(&x->interrupt, __ATOMIC_RELAXED) != 0;
+    return wrt__load(&x->cancel.requested) != 0;
 }
 
 #endif
