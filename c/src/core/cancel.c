@@ -12,8 +12,11 @@ enum {
     WAITS = 1,      /* a thread waits */
     WAKING = 2,     /* it does, and a request is about to wake it */
     WAKE_AGAIN = 3, /* another request came meanwhile */
-    LEAVE_NS = 1000000
+    CLAIMED = 4     /* a thread is about to wait: it will look at `requested` once more */
 };
+
+/* A sleeper that finds itself marked looks LEAVE_LOOKS times, then every LEAVE_NS nanoseconds. */
+enum { LEAVE_LOOKS = 200, LEAVE_NS = 100000 };
 
 /* Takes the mark. False if nobody waits, or if another request will wake once more for this one. */
 static bool begin_waking(wrt_cancel_token *token)
@@ -78,33 +81,41 @@ static void leave(wrt_cancel_token *token, const wrt_thread_system *system)
 {
     uint32_t seen = WAITS;
 
-    while (!wrt__compare_exchange(&token->waiting, &seen, NOBODY)) {
-        const wrt_status status =
-            system->ops->wait(system->self, &token->waiting, seen, LEAVE_NS);
-        (void)status; /* woken or not: it looks again */
+    for (int looks = 0; !wrt__compare_exchange(&token->waiting, &seen, NOBODY); looks++) {
+        wrt__spin_hint();
+        if (looks >= LEAVE_LOOKS) {
+            const wrt_status woken_or_not =
+                system->ops->wait(system->self, &token->waiting, seen, LEAVE_NS);
+            (void)woken_or_not;
+        }
         seen = WAITS;
     }
+}
+
+static wrt_status wait_for_request(wrt_cancel_token *token, const wrt_thread_system *system,
+                                   uint64_t timeout_ns)
+{
+    uint32_t seen = NOBODY;
+
+    if (!wrt__compare_exchange(&token->waiting, &seen, CLAIMED)) {
+        return wrt_fail(WRT_ERR_BUSY, "wrt_cancel_wait", "another thread waits on this token");
+    }
+    token->system = system;
+    wrt__store_ordered(&token->waiting, WAITS);
+    const wrt_status status = sleep_on(token, system, timeout_ns);
+    leave(token, system);
+    return status;
 }
 
 wrt_status wrt_cancel_wait(wrt_cancel_token *token, const wrt_thread_system *system,
                            uint64_t timeout_ns)
 {
-    uint32_t seen = NOBODY;
-
     if (token == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "token is NULL");
     if (system == NULL || system->ops == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "system is NULL or all zero");
     }
-    if (!wrt_cancel_is_requested(token) && timeout_ns != 0) {
-        if (wrt__load(&token->waiting) != NOBODY) {
-            return wrt_fail(WRT_ERR_BUSY, __func__, "another thread waits on this token");
-        }
-        token->system = system;
-        if (!wrt__compare_exchange(&token->waiting, &seen, WAITS)) {
-            return wrt_fail(WRT_ERR_BUSY, __func__, "another thread waits on this token");
-        }
-        const wrt_status status = sleep_on(token, system, timeout_ns);
-        leave(token, system);
+    if (timeout_ns != 0 && !wrt_cancel_is_requested(token)) {
+        const wrt_status status = wait_for_request(token, system, timeout_ns);
         if (status != WRT_OK) return status;
     }
     if (!wrt_cancel_is_requested(token)) return WRT_OK;
