@@ -45,7 +45,7 @@ void wrt_cancel_request(wrt_cancel_token *token)
     wrt__store_ordered(&token->requested, 1);
     if (!begin_waking(token)) return;
     do {
-        token->system->ops->wake(token->system->self, &token->requested, UINT32_MAX);
+        token->system.ops->wake(token->system.self, &token->requested, UINT32_MAX);
     } while (!end_waking(token));
 }
 
@@ -100,7 +100,7 @@ static wrt_status wait_for_request(wrt_cancel_token *token, const wrt_thread_sys
     if (!wrt__compare_exchange(&token->waiting, &seen, CLAIMED)) {
         return wrt_fail(WRT_ERR_BUSY, "wrt_cancel_wait", "another thread waits on this token");
     }
-    token->system = system;
+    token->system = *system;
     wrt__store_ordered(&token->waiting, WAITS);
     const wrt_status status = sleep_on(token, system, timeout_ns);
     leave(token, system);
