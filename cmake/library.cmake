@@ -3,6 +3,9 @@ set(objects "")
 foreach(floor IN LISTS floors)
   list(APPEND objects $<TARGET_OBJECTS:wrt_${floor}>)
 endforeach()
+foreach(name IN LISTS simulated)
+  list(APPEND objects $<TARGET_OBJECTS:wrt_sim_${name}>)
+endforeach()
 
 function(wrt_library target)
   target_include_directories(${target} PUBLIC

@@ -18,6 +18,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=DOCS_RS");
     println!("cargo::rerun-if-changed=c/include");
     println!("cargo::rerun-if-changed=c/src");
+    println!("cargo::rerun-if-changed=c/sim");
     println!("cargo::rerun-if-changed=build");
     if let Err(reason) = prepare() {
         println!("cargo::error=wrt-platform-sys: {reason}");

@@ -10,11 +10,14 @@ from common import ROOT
 
 INCLUDE = ROOT / "c/include"
 SOURCES = ROOT / "c/src"
+SIMULATIONS = ROOT / "c/sim"
+FOLDERS = [path for tree in (SOURCES, SIMULATIONS) for path in sorted(tree.iterdir())]
 FILES = [path for path in sorted(ROOT.glob("c/**/*")) if path.suffix in (".c", ".h", ".inc")]
 
 HEADER_LIBRARY = {"stdint.h", "stddef.h", "stdbool.h"}
 # The compiler brings these along, without any operating system; string.h is four functions here.
 FREESTANDING_LIBRARY = HEADER_LIBRARY | {"emmintrin.h", "float.h", "limits.h", "string.h"}
+COMPILER_HEADERS = HEADER_LIBRARY | {"float.h", "limits.h", "stdarg.h", "stdatomic.h"}
 
 # Each floor, and the folders of c/src below it. The system is reached through one `sys.h`.
 BELOW = {
@@ -22,6 +25,7 @@ BELOW = {
     "engine": {"core"},
     "linux": {"core"},
     "cortexm": {"core"},
+    "qnx": {"core"},
     "wasi": {"core", "engine"},
 }
 BARE_METAL = {"core", "engine", "cortexm"}
@@ -40,6 +44,8 @@ def includes(path: Path) -> list[tuple[str, str]]:
 
 def breaches(path: Path) -> list[str]:
     """The includes of a file that its floor does not allow."""
+    if path.is_relative_to(SIMULATIONS):
+        return [name for mark, name in includes(path) if not simulated(path, mark, name)]
     public = path.is_relative_to(INCLUDE)
     floor = "" if public else path.relative_to(SOURCES).parts[0]
     return [name for mark, name in includes(path) if not allowed(path, floor, mark, name)]
@@ -56,6 +62,28 @@ def allowed(path: Path, floor: str, mark: str, name: str) -> bool:
     if not floor or not target.is_relative_to(SOURCES):
         return False
     return target.relative_to(SOURCES).parts[0] in BELOW[floor] | {floor}
+
+
+def simulated(path: Path, mark: str, name: str) -> bool:
+    """A simulated kernel stands apart: its entries see the other system's headers, its work this
+    machine's by way of host.h, and what is public about it fails as the library does."""
+    if mark == "<":
+        headers = path.relative_to(SIMULATIONS).parts[1] == "include"
+        guest = headers or path.name.startswith("entry_")
+        if guest:
+            return is_of_the_guest(path, name)
+        return path.name == "host.h" or name in HEADER_LIBRARY
+    if (INCLUDE / name).is_file():
+        return path.name.startswith("control")
+    target = (path.parent / name).resolve()
+    if target.is_relative_to(SOURCES / "core"):
+        return path.name.startswith("control") and target.name in ("config.h", "fail.h")
+    return target.is_relative_to(SIMULATIONS)
+
+
+def is_of_the_guest(path: Path, name: str) -> bool:
+    headers = SIMULATIONS / path.relative_to(SIMULATIONS).parts[0] / "include"
+    return (headers / name).is_file() or name in COMPILER_HEADERS
 
 
 def conditionals_in_functions(text: str) -> list[int]:
@@ -104,12 +132,12 @@ def test_public_function_is_exported_and_its_status_is_not_dropped(path: Path) -
             assert "WRT_NODISCARD" in declaration, declaration
 
 
-@pytest.mark.parametrize("folder", sorted(path.name for path in SOURCES.iterdir()))
-def test_folder_lists_all_its_sources(folder: str) -> None:
-    listed = re.findall(r"^\s+(\w+\.c)\b", (SOURCES / folder / "CMakeLists.txt").read_text(), re.M)
-    assert listed == sorted(path.name for path in (SOURCES / folder).glob("*.c"))
-    for path in (SOURCES / folder).glob("*"):
-        assert path.is_file(), "folders of c/src are not nested"
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_folder_lists_all_its_sources(folder: Path) -> None:
+    listed = re.findall(r"^\s+(\w+\.c)\b", (folder / "CMakeLists.txt").read_text(), re.M)
+    assert listed == sorted(path.name for path in folder.glob("*.c"))
+    for path in folder.glob("*"):
+        assert path.is_file() or path.name == "include", "folders are not nested"
 
 
 # The rules themselves, on files that break them.
@@ -125,6 +153,11 @@ def test_folder_lists_all_its_sources(folder: str) -> None:
         ("src/core/sys.h", "#include <unistd.h>"),
         ("src/engine/probe.c", '#include "../linux/sys.h"'),
         ("src/linux/probe.c", "#include <sys/mman.h>"),
+        ("src/qnx/probe.c", "#include <sys/neutrino.h>"),
+        ("sim/qnx/kernel_probe.c", "#include <pthread.h>"),
+        ("sim/qnx/kernel_probe.c", "#include <unistd.h>"),
+        ("sim/qnx/entry_probe.c", "#include <sys/prctl.h>"),
+        ("sim/qnx/include/probe.h", "#include <linux/futex.h>"),
     ],
 )
 def test_breach_is_seen(
@@ -132,6 +165,7 @@ def test_breach_is_seen(
 ) -> None:
     monkeypatch.setitem(globals(), "INCLUDE", tmp_path / "include")
     monkeypatch.setitem(globals(), "SOURCES", tmp_path / "src")
+    monkeypatch.setitem(globals(), "SIMULATIONS", tmp_path / "sim")
     probe = tmp_path / place
     probe.parent.mkdir(parents=True)
     probe.write_text(f"#include <stdint.h>\n{line}\n")

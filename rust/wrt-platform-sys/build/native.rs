@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// Links the library that pkg-config knows.
@@ -20,15 +21,22 @@ pub fn find_installed() -> Result<(), String> {
 
 /// Compiles the sources for the target.
 pub fn compile() -> Result<(), String> {
-    let sources = sources()?;
+    let (guests, kernel) = simulated()?;
+    let files = [sources()?, kernel].concat();
     let (interpreter, others): (Vec<_>, Vec<_>) =
-        sources.into_iter().partition(|path| file_name(path).starts_with("interpreter"));
-    let objects = if interpreter.is_empty() {
-        Vec::new()
-    } else {
-        interpreter_compiler().files(interpreter).try_compile_intermediates().map_err(explain)?
-    };
+        files.into_iter().partition(|path| file_name(path).starts_with("interpreter"));
+    let mut objects = intermediates(interpreter_compiler(), interpreter)?;
+    if !guests.is_empty() {
+        objects.extend(intermediates(guest_compiler()?, guests)?);
+    }
     compiler().files(others).objects(objects).try_compile("wrt_platform").map_err(explain)
+}
+
+fn intermediates(mut compiler: cc::Build, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    compiler.files(files).try_compile_intermediates().map_err(explain)
 }
 
 fn compiler() -> cc::Build {
@@ -55,6 +63,42 @@ fn interpreter_compiler() -> cc::Build {
     build
 }
 
+/// For sources of a system that this one simulates: they see no header of this one's C library.
+/// The CMake build has the same flags (cmake/guest.cmake).
+fn guest_compiler() -> Result<cc::Build, String> {
+    let mut build = compiler();
+    let own = compiler_headers(&build)?;
+    build.flag("-nostdinc").flag("-isystem").flag(own);
+    build.flag("-idirafter").flag("c/sim/qnx/include");
+    for name in ["__linux__", "__linux", "linux", "__gnu_linux__"] {
+        build.flag(format!("-U{name}"));
+    }
+    build.define("__QNX__", "1").define("__QNXNTO__", "1");
+    Ok(build)
+}
+
+/// Where gcc and clang keep the headers that are their own.
+fn compiler_headers(build: &cc::Build) -> Result<String, String> {
+    let compiler = build.try_get_compiler().map_err(explain)?;
+    let asked = Command::new(compiler.path()).arg("-print-file-name=include").output();
+    let output = asked.map_err(|error| format!("{}: {error}", compiler.path().display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// What Linux simulates: sources that are compiled as the other system's own, and all others. A
+/// port is left out, since the library has Linux's.
+fn simulated() -> Result<(Vec<PathBuf>, Vec<PathBuf>), String> {
+    if target("OS") != "linux" {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut backend = listed(Path::new("c/src/qnx"))?;
+    backend.retain(|path| file_name(path) != "port.c");
+    let kernel = [listed(Path::new("c/sim/common"))?, listed(Path::new("c/sim/qnx"))?].concat();
+    let (entries, kernel): (Vec<_>, Vec<_>) =
+        kernel.into_iter().partition(|path| file_name(path).starts_with("entry_"));
+    Ok(([backend, entries].concat(), kernel))
+}
+
 /// What the target is made of: the portable folders, and those of its system.
 fn sources() -> Result<Vec<PathBuf>, String> {
     if !Path::new("c/src/core").is_dir() {
@@ -65,14 +109,14 @@ fn sources() -> Result<Vec<PathBuf>, String> {
                 .into(),
         );
     }
-    let target = |part| env::var(format!("CARGO_CFG_TARGET_{part}")).unwrap_or_default();
     let folders: &[&str] = match (target("OS").as_str(), target("ARCH").as_str()) {
         ("linux", _) => &["core", "engine", "linux", "wasi"],
+        ("nto" | "qnx", _) => &["core", "engine", "qnx"],
         ("none", "arm") => &["core", "engine", "cortexm"],
         (system, processor) => {
             return Err(format!(
-                "wrt_platform has no port for {system} on {processor} yet: Linux and bare-metal \
-                 Arm only. With WRT_PLATFORM_SYS_USE_PKG_CONFIG=1 an installed library is used instead."
+                "wrt_platform has no port for {system} on {processor} yet: Linux, QNX and \
+                 bare-metal Arm only. With WRT_PLATFORM_SYS_USE_PKG_CONFIG=1 an installed library is used instead."
             ));
         }
     };
@@ -81,6 +125,10 @@ fn sources() -> Result<Vec<PathBuf>, String> {
         files.extend(listed(&Path::new("c/src").join(folder))?);
     }
     Ok(files)
+}
+
+fn target(part: &str) -> String {
+    env::var(format!("CARGO_CFG_TARGET_{part}")).unwrap_or_default()
 }
 
 /// The sources that the folder's CMakeLists.txt names: one list for both builds.
