@@ -47,6 +47,20 @@ typedef struct wrt_verifier {
     uint32_t reserved;
 } wrt_verifier;
 
+/** What an allocator that reserves addresses knows of all its allocations; a part of those of
+ * operating systems. Fields are private. */
+typedef struct wrt_page_reserve {
+    wrt_verifier verifier;
+    uint64_t system_page;    /* bytes */
+    uint64_t guard_bytes;    /* 0 without guard pages */
+    uint64_t canary_bytes;   /* 0 without canaries */
+    uint64_t reserved_bytes; /* out now */
+    uint32_t maximum_pages;
+    uint32_t allocation_count;
+    uint32_t page_count;
+    uint32_t peak_pages;
+} wrt_page_reserve;
+
 /** An allocation: the caller's storage, filled in by allocate(). `base` and `page_count` are
  * for reading; a change of any field is caught (STATE) as far as the verification level goes.
  * It may be moved between two calls; of two copies only one may be used from then on. */
