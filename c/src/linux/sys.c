@@ -23,8 +23,7 @@ uint64_t wrt__sys_call_count(void)
     return call_count;
 }
 
-/* Counts a call; true if it has to fail. */
-static bool fails(void)
+bool wrt__sys_fails(void)
 {
     call_count++;
     if (call_count != failing_call) return false;
@@ -34,32 +33,32 @@ static bool fails(void)
 
 void *wrt__sys_mmap(size_t size, int protection, int flags, int descriptor)
 {
-    return fails() ? MAP_FAILED : mmap(NULL, size, protection, flags, descriptor, 0);
+    return wrt__sys_fails() ? MAP_FAILED : mmap(NULL, size, protection, flags, descriptor, 0);
 }
 
 int wrt__sys_munmap(void *start, size_t size)
 {
-    return fails() ? -1 : munmap(start, size);
+    return wrt__sys_fails() ? -1 : munmap(start, size);
 }
 
 int wrt__sys_mprotect(void *start, size_t size, int protection)
 {
-    return fails() ? -1 : mprotect(start, size, protection);
+    return wrt__sys_fails() ? -1 : mprotect(start, size, protection);
 }
 
 int wrt__sys_madvise(void *start, size_t size, int advice)
 {
-    return fails() ? -1 : madvise(start, size, advice);
+    return wrt__sys_fails() ? -1 : madvise(start, size, advice);
 }
 
 int wrt__sys_mlock(const void *start, size_t size)
 {
-    return fails() ? -1 : mlock(start, size);
+    return wrt__sys_fails() ? -1 : mlock(start, size);
 }
 
 int wrt__sys_name(const void *start, size_t size, const char *name)
 {
-    return fails()
+    return wrt__sys_fails()
                ? -1
                : prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (uintptr_t)start, size, (uintptr_t)name);
 }
@@ -75,7 +74,7 @@ static bool file_may_have(size_t size)
 
 int wrt__sys_memfd(const char *name, size_t size)
 {
-    if (fails()) return -1;
+    if (wrt__sys_fails()) return -1;
     if (!file_may_have(size)) {
         errno = EFBIG;
         return -1;

@@ -11,12 +11,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -46,5 +51,49 @@ int wrt__sys_name(const void *start, size_t size, const char *name);
 
 /* Makes a file in memory of `size` zeros, closed by exec; returns its descriptor. */
 int wrt__sys_memfd(const char *name, size_t size);
+
+/* ---- sys_threads.c ---- */
+
+/* For wrappers in other files: counts a call; true, with errno set, if it has to fail. */
+bool wrt__sys_fails(void);
+
+/* Waits while *word is `expected`; NULL: without limit. -1 and errno: EAGAIN (it is another),
+ * ETIMEDOUT, EINTR. */
+int wrt__sys_futex_wait(const uint32_t *word, uint32_t expected, const struct timespec *timeout);
+/* Wakes up to `count`; returns how many, or -1. */
+int wrt__sys_futex_wake(const uint32_t *word, uint32_t count);
+
+/* As the calls of the same name, of thread `id`: -1 and errno. */
+int wrt__sys_setaffinity(pid_t id, const cpu_set_t *cpus);
+int wrt__sys_getaffinity(pid_t id, cpu_set_t *cpus);
+int wrt__sys_setscheduler(pid_t id, int policy, int priority);
+int wrt__sys_getscheduler(pid_t id, int *priority_out);
+int wrt__sys_setnice(pid_t id, int nice_value);
+int wrt__sys_getnice(pid_t id, int *nice_value_out);
+
+/* As the calls of the C library: they return an error number. */
+int wrt__sys_thread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                           void *(*entry)(void *), void *context);
+int wrt__sys_thread_join(pthread_t thread, const struct timespec *deadline);
+int wrt__sys_thread_detach(pthread_t thread);
+int wrt__sys_thread_name(pthread_t thread, char *name, size_t size);
+int wrt__sys_thread_set_name(pthread_t thread, const char *name);
+int wrt__sys_thread_attributes(pthread_t thread, pthread_attr_t *attributes);
+int wrt__sys_thread_clock(pthread_t thread, clockid_t *clock_out);
+int wrt__sys_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes);
+int wrt__sys_mutex_lock(pthread_mutex_t *mutex);
+int wrt__sys_mutex_trylock(pthread_mutex_t *mutex);
+int wrt__sys_mutex_timedlock(pthread_mutex_t *mutex, clockid_t clock,
+                             const struct timespec *deadline);
+int wrt__sys_mutex_unlock(pthread_mutex_t *mutex);
+int wrt__sys_mutex_consistent(pthread_mutex_t *mutex);
+int wrt__sys_mutex_destroy(pthread_mutex_t *mutex);
+
+/* An event counter that never blocks; its descriptor, or -1. */
+int wrt__sys_eventfd(void);
+/* Adds 1; -1 and errno. */
+int wrt__sys_eventfd_add(int descriptor);
+/* Takes all; -1 and errno, EAGAIN if it was 0. */
+int wrt__sys_eventfd_take(int descriptor, uint64_t *count_out);
 
 #endif
