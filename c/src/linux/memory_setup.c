@@ -5,11 +5,11 @@
 
 #include "../core/config.h"
 #include "../core/fail.h"
+#include "../core/reservation.h"
 #include "../core/verification.h"
 #include "fork.h"
 
-enum { GUARD_PAGES_MAX = WRT_PAGE_COUNT_MAX };
-
+_Static_assert(WRT_LINUX_GUARD_BYTES_DEFAULT == (int)WRT__GUARD_BYTES_DEFAULT, "as documented");
 _Static_assert(WRT_LINUX_NAME_SIZE == sizeof((wrt_linux_allocator *)0)->name,
                "a name and its NUL fill `name`");
 
@@ -27,46 +27,27 @@ static bool name_is_valid(const char *name)
     return length != 0;
 }
 
-static wrt_status check_guard_bytes(const char *operation, uint64_t guard_bytes,
-                                    uint64_t system_page)
-{
-    const uint64_t most = (uint64_t)GUARD_PAGES_MAX * WRT_PAGE_SIZE;
-
-    if (guard_bytes % system_page == 0 && guard_bytes <= most) return WRT_OK;
-    return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                           "guard_bytes is {0}, not a multiple of the system's page ({1} bytes) up "
-                           "to 4 GiB",
-                           guard_bytes, system_page);
-}
-
 /* Reads a caller's config of any age, with its defaults filled in. */
 static wrt_status read_config(const char *operation, const wrt_linux_allocator_config *given,
-                              wrt_linux_allocator_config *config, uint64_t system_page)
+                              wrt_linux_allocator_config *config)
 {
     const wrt_status status = wrt__config_read(operation, given, config, sizeof *config);
     if (status != WRT_OK) return status;
     if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
     }
-    if (config->maximum_pages > WRT_PAGE_COUNT_MAX) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "maximum_pages is {0}, a memory has at most {1}",
-                               config->maximum_pages, WRT_PAGE_COUNT_MAX);
-    }
     if (config->name != NULL && !name_is_valid(config->name)) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation,
                         "name is not 1 to 79 printable ASCII characters without [ ] \\ $ `");
     }
-    if (config->maximum_pages == 0) config->maximum_pages = WRT_PAGE_COUNT_MAX;
-    if (config->guard_bytes == 0) config->guard_bytes = WRT_LINUX_GUARD_BYTES_DEFAULT;
-    return check_guard_bytes(operation, config->guard_bytes, system_page);
+    return WRT_OK;
 }
 
 /* ---- What this kernel can do ---- */
 
 static bool kernel_names_mappings(const wrt_linux_allocator *allocator)
 {
-    const size_t size = (size_t)allocator->system_page;
+    const size_t size = (size_t)allocator->reserve.system_page;
     void *probe = wrt__sys_mmap(size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 
     if (probe == MAP_FAILED) return false;
@@ -77,7 +58,7 @@ static bool kernel_names_mappings(const wrt_linux_allocator *allocator)
 
 static bool kernel_has_files_in_memory(const wrt_linux_allocator *allocator)
 {
-    const int descriptor = wrt__sys_memfd(allocator->name, (size_t)allocator->system_page);
+    const int descriptor = wrt__sys_memfd(allocator->name, (size_t)allocator->reserve.system_page);
 
     if (descriptor >= 0) close(descriptor);
     return descriptor >= 0;
@@ -98,23 +79,22 @@ wrt_status wrt_linux_allocator_init(wrt_linux_allocator *allocator,
     const uint64_t system_page = (uint64_t)sysconf(_SC_PAGESIZE);
     wrt_linux_allocator_config known;
     wrt_verifier verifier;
+    wrt_page_reserve reserve;
 
     if (allocator == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "allocator is NULL");
-    wrt_status status = read_config(__func__, config, &known, system_page);
+    wrt_status status = read_config(__func__, config, &known);
     if (status != WRT_OK) return status;
     status =
         wrt__verifier_init(&verifier, __func__, known.verification_level, known.sampling_interval);
     if (status != WRT_OK) return status;
+    status = wrt__reserve_init(&reserve, __func__, &verifier, system_page, known.maximum_pages,
+                               known.guard_bytes, known.guard_pages);
+    if (status != WRT_OK) return status;
     status = wrt__fork_watch(__func__);
     if (status != WRT_OK) return status;
 
-    const bool canaries = !known.guard_pages && wrt__verifier_wants_canaries(&verifier);
     *allocator = (wrt_linux_allocator){.self = allocator,
-                                       .verifier = verifier,
-                                       .system_page = system_page,
-                                       .guard_bytes = known.guard_pages ? known.guard_bytes : 0,
-                                       .canary_bytes = canaries ? system_page : 0,
-                                       .maximum_pages = known.maximum_pages,
+                                       .reserve = reserve,
                                        .fork_generation = wrt__fork_generation(),
                                        .populate = known.populate,
                                        .mlock = known.mlock};
@@ -132,10 +112,10 @@ wrt_status wrt__linux_allocator_check(const char *operation, const wrt_linux_all
     if (allocator->self == NULL) {
         return wrt_fail(WRT_ERR_STATE, operation, "allocator is not initialised");
     }
-    if (allocator->self != allocator && allocator->allocation_count != 0) {
+    if (allocator->self != allocator && allocator->reserve.allocation_count != 0) {
         return wrt_fail_detail(WRT_ERR_STATE, operation,
                                "allocator was moved while {0} allocations are out",
-                               allocator->allocation_count, 0);
+                               allocator->reserve.allocation_count, 0);
     }
     if (allocator->fork_generation != wrt__fork_generation()) {
         return wrt_fail(WRT_ERR_STATE, operation,
@@ -150,9 +130,9 @@ wrt_status wrt_linux_allocator_deinit(wrt_linux_allocator *allocator)
     if (wrt__is_zero(allocator, sizeof *allocator)) return WRT_OK;
     const wrt_status status = wrt__linux_allocator_check(__func__, allocator);
     if (status != WRT_OK) return status;
-    if (allocator->allocation_count != 0) {
+    if (allocator->reserve.allocation_count != 0) {
         return wrt_fail_detail(WRT_ERR_STATE, __func__, "{0} allocations are still out",
-                               allocator->allocation_count, 0);
+                               allocator->reserve.allocation_count, 0);
     }
     *allocator = (wrt_linux_allocator){0};
     return WRT_OK;
@@ -168,20 +148,6 @@ static wrt_enforcement not_asked(const char *reason)
 static wrt_enforcement enforced(const char *reason)
 {
     return (wrt_enforcement){.state = WRT_ENFORCEMENT_ENFORCED, .reason = reason};
-}
-
-static wrt_enforcement report_guards(const wrt_linux_allocator *allocator)
-{
-    if (allocator->guard_bytes == 0) return not_asked("guard_pages is off");
-    return enforced("pages without access before the memory and behind the reservation");
-}
-
-static wrt_enforcement report_canaries(const wrt_linux_allocator *allocator)
-{
-    if (allocator->guard_bytes != 0 && wrt__verifier_wants_canaries(&allocator->verifier)) {
-        return enforced("the guard pages stand for canaries: a stray access faults at once");
-    }
-    return wrt__verifier_canaries(&allocator->verifier);
 }
 
 static wrt_enforcement report_populate(const wrt_linux_allocator *allocator)
@@ -221,13 +187,14 @@ wrt_status wrt_linux_allocator_query(const wrt_linux_allocator *allocator,
     }
     const wrt_status status = wrt__linux_allocator_check(__func__, allocator);
     if (status != WRT_OK) return status;
-    *report_out = (wrt_linux_allocator_report){.allocation_count = allocator->allocation_count,
-                                               .page_count = allocator->page_count,
-                                               .peak_pages = allocator->peak_pages,
+    const wrt_page_reserve *all = &allocator->reserve;
+    *report_out = (wrt_linux_allocator_report){.allocation_count = all->allocation_count,
+                                               .page_count = all->page_count,
+                                               .peak_pages = all->peak_pages,
                                                .name_source = allocator->name_source,
-                                               .reserved_bytes = allocator->reserved_bytes,
-                                               .guard_pages = report_guards(allocator),
-                                               .canaries = report_canaries(allocator),
+                                               .reserved_bytes = all->reserved_bytes,
+                                               .guard_pages = wrt__reserve_guards(all),
+                                               .canaries = wrt__reserve_canaries(all),
                                                .populate = report_populate(allocator),
                                                .mlock = report_mlock(allocator),
                                                .name = report_name(allocator)};

@@ -78,15 +78,7 @@ typedef struct wrt_linux_allocator_report {
  * STATE); then its interface is to be asked for again. */
 struct wrt_linux_allocator {
     wrt_linux_allocator *self;
-    wrt_verifier verifier;
-    uint64_t system_page;    /* bytes */
-    uint64_t guard_bytes;    /* 0 without guard pages */
-    uint64_t canary_bytes;   /* 0 without canaries */
-    uint64_t reserved_bytes; /* out now */
-    uint32_t maximum_pages;
-    uint32_t allocation_count;
-    uint32_t page_count;
-    uint32_t peak_pages;
+    wrt_page_reserve reserve;
     uint32_t fork_generation; /* of the process that made it */
     uint32_t name_source;
     bool populate;

@@ -109,7 +109,7 @@ unsafe impl PageAllocator for LinuxAllocator {
 
     fn maximum_pages(&self) -> u32 {
         // SAFETY: `raw` is initialised, and no call is inside.
-        unsafe { (*self.raw.get()).maximum_pages }
+        unsafe { (*self.raw.get()).reserve.maximum_pages }
     }
 }
 
