@@ -38,6 +38,18 @@ static inline void wrt__store_ordered(uint32_t *word, uint32_t value)
     __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }
 
+/* Keeps the stores behind it behind all that stands before it. */
+static inline void wrt__fence_release(void)
+{
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+/* Keeps the loads before it before all that stands behind it. */
+static inline void wrt__fence_acquire(void)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+}
+
 /* The five below return what the word held before; all are ordered. */
 static inline uint32_t wrt__exchange(uint32_t *word, uint32_t value)
 {
