@@ -10,6 +10,9 @@
  * position that falls on it. Who moves the position on owns the cell until he writes its turn, and
  * the turn carries the element over: its store releases what the next load acquires.
  *
+ * A row of cells is claimed at once if all of them are ready: only who moves the position on can
+ * change the turn of a ready cell, so what was seen still holds when the exchange succeeds.
+ *
  * So a thread that is stopped between the two holds up whoever needs this very cell: the queue is
  * not formally lock-free. And one that is stopped inside wrt__queue_claim() for exactly 2^32
  * calls at its end takes an old position for the present one. */
@@ -61,51 +64,88 @@ static inline void wrt__queue_init(wrt__queue *queue, void *buffer, uint32_t cap
     for (uint32_t i = 0; i < capacity; i++) wrt__store(wrt__queue_turn(queue, i, cell_size), i);
 }
 
-/* Moves one end on by a cell and returns the cell's turn, with its position; NULL if that cell is
- * not ready: the queue is full, or empty, or another thread is not through with it.
- * end: one of the two positions. ahead: 0 to fill the cell, 1 to empty it. */
-static inline uint32_t *wrt__queue_claim(const wrt__queue *queue, uint32_t *end, uint32_t ahead,
-                                         size_t cell_size, uint32_t *position_out)
+/* Moves one end on by at most `wanted` cells, all that are ready one behind the other, and returns
+ * how many they are. 0: the first is not ready, so the queue is full, or empty, or another thread
+ * is not through with that cell. end: one of the two positions. ahead: 0 to fill cells, 1 to empty
+ * them. */
+static inline uint32_t wrt__queue_claim(const wrt__queue *queue, uint32_t *end, uint32_t ahead,
+                                        size_t cell_size, uint32_t wanted, uint32_t *position_out)
 {
     uint32_t position = wrt__load(end);
 
     for (;;) {
-        uint32_t *turn = wrt__queue_turn(queue, position, cell_size);
-        const int32_t early = (int32_t)(wrt__load_acquire(turn) - (position + ahead));
-        if (early < 0) return NULL;
+        const uint32_t turn = wrt__load_acquire(wrt__queue_turn(queue, position, cell_size));
+        const int32_t early = (int32_t)(turn - (position + ahead));
+        if (early < 0) return 0;
         if (early > 0) {
             position = wrt__load(end); /* another thread has had this cell */
-        } else if (wrt__compare_exchange(end, &position, position + 1)) {
-            *position_out = position;
-            return turn;
+            continue;
         }
+        uint32_t ready = 1;
+        while (ready < wanted &&
+               wrt__load_acquire(wrt__queue_turn(queue, position + ready, cell_size)) ==
+                   position + ready + ahead) {
+            ready++;
+        }
+        *position_out = position;
+        if (wrt__compare_exchange(end, &position, position + ready)) return ready;
     }
+}
+
+/* Hands the cell of `position` over to the other side, who looks for this turn. */
+static inline void wrt__queue_filled(const wrt__queue *queue, uint32_t position, size_t cell_size)
+{
+    wrt__store_release(wrt__queue_turn(queue, position, cell_size), position + 1);
+}
+
+static inline void wrt__queue_emptied(const wrt__queue *queue, uint32_t position, size_t cell_size)
+{
+    wrt__store_release(wrt__queue_turn(queue, position, cell_size), position + 1 + queue->mask);
+}
+
+static inline wrt__queue_cell *wrt__queue_pointer_cell(const wrt__queue *queue, uint32_t position)
+{
+    return (wrt__queue_cell *)(void *)wrt__queue_turn(queue, position, sizeof(wrt__queue_cell));
 }
 
 /* False: the queue is full. */
 static inline bool wrt__queue_put(wrt__queue *queue, void *element)
 {
+    const size_t cell_size = sizeof(wrt__queue_cell);
     uint32_t position;
-    uint32_t *turn =
-        wrt__queue_claim(queue, queue->put_position, 0, sizeof(wrt__queue_cell), &position);
 
-    if (turn == NULL) return false;
-    ((wrt__queue_cell *)(void *)turn)->element = element;
-    wrt__store_release(turn, position + 1);
+    if (wrt__queue_claim(queue, queue->put_position, 0, cell_size, 1, &position) == 0) return false;
+    wrt__queue_pointer_cell(queue, position)->element = element;
+    wrt__queue_filled(queue, position, cell_size);
     return true;
 }
 
 /* False: the queue is empty. */
 static inline bool wrt__queue_get(wrt__queue *queue, void **element_out)
 {
+    const size_t cell_size = sizeof(wrt__queue_cell);
     uint32_t position;
-    uint32_t *turn =
-        wrt__queue_claim(queue, queue->get_position, 1, sizeof(wrt__queue_cell), &position);
 
-    if (turn == NULL) return false;
-    *element_out = ((wrt__queue_cell *)(void *)turn)->element;
-    wrt__store_release(turn, position + 1 + queue->mask);
+    if (wrt__queue_claim(queue, queue->get_position, 1, cell_size, 1, &position) == 0) return false;
+    *element_out = wrt__queue_pointer_cell(queue, position)->element;
+    wrt__queue_emptied(queue, position, cell_size);
     return true;
+}
+
+/* Puts as many of `count` pointers as there is room for, in a row; returns how many. */
+static inline uint32_t wrt__queue_put_many(wrt__queue *queue, void *const *elements, uint32_t count)
+{
+    const size_t cell_size = sizeof(wrt__queue_cell);
+    uint32_t position;
+
+    if (count == 0) return 0;
+    const uint32_t claimed =
+        wrt__queue_claim(queue, queue->put_position, 0, cell_size, count, &position);
+    for (uint32_t i = 0; i < claimed; i++) {
+        wrt__queue_pointer_cell(queue, position + i)->element = elements[i];
+        wrt__queue_filled(queue, position + i, cell_size);
+    }
+    return claimed;
 }
 
 #endif
