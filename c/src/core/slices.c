@@ -2,13 +2,15 @@
 
 #include "fail.h"
 
-/* Sets the next slice when `rest_ns` are left. */
+/* Sets the next slice when `rest_ns` are left; without a token there is nothing to look at before
+ * their end. */
 static wrt_status cut(wrt__slices *slices, uint64_t rest_ns)
 {
     if (wrt_cancel_is_requested(slices->cancel)) {
         return wrt_fail(WRT_ERR_INTERRUPTED, slices->operation, "the cancel token was requested");
     }
-    slices->next_ns = rest_ns < WRT_CANCEL_SLICE_NS ? rest_ns : WRT_CANCEL_SLICE_NS;
+    const bool is_cut = slices->cancel != NULL && rest_ns > WRT_CANCEL_SLICE_NS;
+    slices->next_ns = is_cut ? WRT_CANCEL_SLICE_NS : rest_ns;
     return WRT_OK;
 }
 

@@ -1,0 +1,25 @@
+/* Internal: what the monitor thread of a watchdog shares with its watches. */
+#ifndef WRT_CORE_WATCHDOG_H
+#define WRT_CORE_WATCHDOG_H
+
+#include "wrt_platform/watchdog.h"
+
+/* What the monitor thread is at; `phase` of a watchdog. */
+typedef enum wrt__monitor_phase {
+    WRT__MONITOR_IDLE = 0,
+    WRT__MONITOR_STARTING = 1,
+    WRT__MONITOR_RUNNING = 2,
+    WRT__MONITOR_STOPPING = 3 /* a thread is inside wrt_watchdog_stop() */
+} wrt__monitor_phase;
+
+/* Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, or moved). */
+wrt_status wrt__watchdog_check_self(const char *operation, const wrt_watchdog *watchdog);
+
+/* A check, for a caller that holds the lock. */
+void wrt__watchdog_check_all(wrt_watchdog *watchdog, uint64_t now_ns);
+
+/* Forgets what earlier checks saw: time has passed that nobody watched. The caller holds the lock.
+ */
+void wrt__watchdog_begin_anew(wrt_watchdog *watchdog);
+
+#endif
