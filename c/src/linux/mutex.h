@@ -17,8 +17,4 @@ wrt_status wrt__mutex_init(const char *operation, pthread_mutex_t *mutex,
 /* The failure that an error number of a mutex call stands for. */
 wrt_status wrt__mutex_fail(const char *operation, int code);
 
-/* As wrt_thread_wait_fn, on any word of this process. */
-wrt_status wrt__linux_wait_on(const char *operation, const uint32_t *word, uint32_t expected,
-                              uint64_t timeout_ns);
-
 #endif

@@ -1,0 +1,264 @@
+/* Linux's locks: mutexes of the C library, which keep inheritance and ceilings in the kernel's
+ * hands. Who holds one is remembered beside it, for what the C library does not tell. */
+#include "sys.h"
+#include "wrt_platform/linux/sync.h"
+
+#include "../core/atomic.h"
+#include "../core/config.h"
+#include "../core/fail.h"
+#include "../core/port.h"
+#include "fork.h"
+#include "mutex.h"
+#include "times.h"
+
+_Static_assert(sizeof(pthread_mutex_t) <= sizeof(((wrt_linux_lock *)0)->mutex),
+               "a mutex fits its storage");
+
+static pthread_mutex_t *mutex_of(wrt_linux_lock *lock)
+{
+    return (pthread_mutex_t *)(void *)lock->mutex;
+}
+
+/* The caller's number, asked for once a thread. */
+static uint32_t own_number(void)
+{
+    static _Thread_local uint32_t number;
+    static _Thread_local uint32_t generation;
+
+    if (number == 0 || generation != wrt__fork_generation()) {
+        number = (uint32_t)syscall(SYS_gettid);
+        generation = wrt__fork_generation();
+    }
+    return number;
+}
+
+static wrt_status check(const char *operation, const wrt_linux_lock *lock)
+{
+    if (lock == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "lock is NULL");
+    if (lock->self == NULL) {
+        return wrt_fail(WRT_ERR_STATE, operation, "the lock is not initialised");
+    }
+    if (lock->self != lock) return wrt_fail(WRT_ERR_STATE, operation, "the lock was moved");
+    if (lock->fork_generation == wrt__fork_generation()) return WRT_OK;
+    return wrt_fail(WRT_ERR_STATE, operation,
+                    "the lock belongs to the process that forked this one; make a new one");
+}
+
+/* ---- Taking it ---- */
+
+static int until(wrt_linux_lock *lock, clockid_t clock, uint64_t now, uint64_t timeout_ns)
+{
+    const struct timespec deadline = wrt__timespec(wrt__time_after(now, timeout_ns));
+
+    return wrt__sys_mutex_timedlock(mutex_of(lock), clock, &deadline);
+}
+
+/* For kernels whose inheritance knows CLOCK_REALTIME only: the time counts on the other clock, and
+ * somebody who sets this one spoils no more than a slice. */
+static int take_in_slices(wrt_linux_lock *lock, uint64_t start, uint64_t timeout_ns)
+{
+    uint64_t now = start;
+    int code = ETIMEDOUT;
+
+    while (code == ETIMEDOUT && now - start < timeout_ns) {
+        const uint64_t rest = timeout_ns - (now - start);
+        struct timespec real;
+        if (clock_gettime(CLOCK_REALTIME, &real) != 0) return errno;
+        code = until(lock, CLOCK_REALTIME, wrt__nanoseconds(&real),
+                     rest < WRT_CANCEL_SLICE_NS ? rest : WRT_CANCEL_SLICE_NS);
+        if (wrt__port_now(&now) != WRT_OK) return EIO;
+    }
+    return code;
+}
+
+/* Waits for the mutex; returns an error number. */
+static int take(wrt_linux_lock *lock, uint64_t timeout_ns)
+{
+    uint64_t now = 0;
+
+    if (wrt__load(&lock->lost) != 0) return ENOTRECOVERABLE;
+    const int code = wrt__sys_mutex_trylock(mutex_of(lock));
+    if (code != EBUSY) return code;
+    if (wrt__load(&lock->owner) == own_number()) return EDEADLK;
+    if (timeout_ns == 0) return ETIMEDOUT;
+    if (timeout_ns == UINT64_MAX) return wrt__sys_mutex_lock(mutex_of(lock));
+    if (wrt__port_now(&now) != WRT_OK) return EIO;
+    const int timed = until(lock, CLOCK_MONOTONIC, now, timeout_ns);
+    const bool knows_the_clock = timed != EINVAL || lock->protocol != WRT_LOCK_PROTOCOL_INHERIT;
+    return knows_the_clock ? timed : take_in_slices(lock, now, timeout_ns);
+}
+
+static wrt_status fail_to_take(const char *operation, const wrt_linux_lock *lock, int code,
+                               uint64_t timeout_ns)
+{
+    switch (code) {
+    case ETIMEDOUT:
+        return wrt_fail_detail(WRT_ERR_TIMED_OUT, operation,
+                               "another thread held the lock for {0} nanoseconds", timeout_ns, 0);
+    case EPERM:
+        return wrt_fail_system(WRT_ERR_PERMISSION, operation,
+                               "SCHED_FIFO at the ceiling {0} was refused: raise RLIMIT_RTPRIO "
+                               "(ulimit -r, LimitRTPRIO=), give CAP_SYS_NICE, or use inheritance",
+                               code, lock->ceiling, 0);
+    case EINVAL:
+        return wrt_fail_system(WRT_ERR_INVALID_ARGUMENT, operation,
+                               "the caller does not run by SCHED_FIFO or SCHED_RR at the lock's "
+                               "ceiling {0} or below",
+                               code, lock->ceiling, 0);
+    default:
+        return wrt__mutex_fail(operation, code);
+    }
+}
+
+static wrt_status lock_lock(void *self, uint64_t timeout_ns, bool *owner_died_out)
+{
+    static const char operation[] = "wrt_linux_lock_lock";
+    wrt_linux_lock *lock = self;
+
+    const wrt_status status = check(operation, lock);
+    if (status != WRT_OK) return status;
+    const int code = take(lock, timeout_ns);
+    if (code != 0 && code != EOWNERDEAD) return fail_to_take(operation, lock, code, timeout_ns);
+    wrt__store(&lock->owner, own_number());
+    lock->owner_died = code == EOWNERDEAD;
+    *owner_died_out = code == EOWNERDEAD;
+    return WRT_OK;
+}
+
+/* ---- Giving it back ---- */
+
+static wrt_status check_holder(const char *operation, const wrt_linux_lock *lock)
+{
+    const wrt_status status = check(operation, lock);
+    if (status != WRT_OK) return status;
+    if (wrt__load(&lock->owner) == own_number()) return WRT_OK;
+    return wrt_fail(WRT_ERR_STATE, operation, "the caller does not hold the lock");
+}
+
+static wrt_status lock_unlock(void *self)
+{
+    static const char operation[] = "wrt_linux_lock_unlock";
+    wrt_linux_lock *lock = self;
+
+    const wrt_status status = check_holder(operation, lock);
+    if (status != WRT_OK) return status;
+    wrt__store(&lock->lost, lock->owner_died);
+    wrt__store(&lock->owner, 0);
+    const int code = wrt__sys_mutex_unlock(mutex_of(lock));
+    if (code == 0) return WRT_OK;
+    wrt__store(&lock->owner, own_number());
+    return wrt__mutex_fail(operation, code);
+}
+
+static wrt_status lock_recover(void *self)
+{
+    static const char operation[] = "wrt_linux_lock_recover";
+    wrt_linux_lock *lock = self;
+
+    const wrt_status status = check_holder(operation, lock);
+    if (status != WRT_OK) return status;
+    if (lock->owner_died == 0) {
+        return wrt_fail(WRT_ERR_STATE, operation, "no owner of the lock died");
+    }
+    const int code = wrt__sys_mutex_consistent(mutex_of(lock));
+    if (code != 0) return wrt__mutex_fail(operation, code);
+    lock->owner_died = 0;
+    return WRT_OK;
+}
+
+static wrt_status lock_now(void *self, uint64_t *nanoseconds_out)
+{
+    (void)self;
+    return wrt__port_now(nanoseconds_out);
+}
+
+wrt_lock wrt_linux_lock_interface(wrt_linux_lock *lock)
+{
+    static const wrt_lock_ops ops = {lock_lock, lock_unlock, lock_recover, lock_now};
+
+    return (wrt_lock){&ops, lock};
+}
+
+/* ---- Life ---- */
+
+static wrt_status read_config(const char *operation, const wrt_linux_lock_config *given,
+                              wrt_linux_lock_config *config)
+{
+    const wrt_status status = wrt__config_read(operation, given, config, sizeof *config);
+    if (status != WRT_OK) return status;
+    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
+        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
+    }
+    if (config->protocol > WRT_LOCK_PROTOCOL_CEILING) {
+        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
+                               "protocol is {0}, not one of wrt_lock_protocol", config->protocol,
+                               0);
+    }
+    if (config->protocol == WRT_LOCK_PROTOCOL_DEFAULT) {
+        config->protocol = WRT_LOCK_PROTOCOL_INHERIT;
+    }
+    const bool wants_ceiling = config->protocol == WRT_LOCK_PROTOCOL_CEILING;
+    if (wants_ceiling != (config->ceiling != 0) || config->ceiling > WRT_LINUX_CEILING_MAX) {
+        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
+                               "ceiling is {0}: it is 1 to {1} with the protocol CEILING, and 0 "
+                               "with the others",
+                               config->ceiling, WRT_LINUX_CEILING_MAX);
+    }
+    if (wants_ceiling && config->robust) {
+        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "Linux has no robust lock with a ceiling");
+    }
+    return WRT_OK;
+}
+
+static int system_protocol(uint32_t protocol)
+{
+    if (protocol == WRT_LOCK_PROTOCOL_NONE) return PTHREAD_PRIO_NONE;
+    return protocol == WRT_LOCK_PROTOCOL_CEILING ? PTHREAD_PRIO_PROTECT : PTHREAD_PRIO_INHERIT;
+}
+
+wrt_status wrt_linux_lock_init(wrt_linux_lock *lock, const wrt_linux_lock_config *config)
+{
+    wrt_linux_lock_config known;
+
+    if (lock == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "lock is NULL");
+    wrt_status status = read_config(__func__, config, &known);
+    if (status == WRT_OK) status = wrt__fork_watch(__func__);
+    if (status != WRT_OK) return status;
+    const wrt__mutex_kind kind = {.protocol = system_protocol(known.protocol),
+                                  .ceiling = (int)known.ceiling,
+                                  .robust = known.robust};
+    const wrt_linux_lock before = *lock;
+    *lock = (wrt_linux_lock){.self = lock,
+                             .protocol = known.protocol,
+                             .ceiling = known.ceiling,
+                             .fork_generation = wrt__fork_generation()};
+    status = wrt__mutex_init(__func__, mutex_of(lock), &kind);
+    if (status != WRT_OK) *lock = before;
+    return status;
+}
+
+/* Whether nobody holds the mutex, by trying: of a robust one, destroying does not tell. */
+static int make_sure_it_is_free(pthread_mutex_t *mutex)
+{
+    int code = pthread_mutex_trylock(mutex);
+
+    if (code == EOWNERDEAD) code = pthread_mutex_consistent(mutex);
+    return code == 0 ? pthread_mutex_unlock(mutex) : code;
+}
+
+wrt_status wrt_linux_lock_deinit(wrt_linux_lock *lock)
+{
+    if (lock == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "lock is NULL");
+    if (wrt__is_zero(lock, sizeof *lock)) return WRT_OK;
+    const wrt_status status = check(__func__, lock);
+    if (status != WRT_OK) return status;
+    int code = wrt__load(&lock->lost) != 0 ? 0 : make_sure_it_is_free(mutex_of(lock));
+    if (code == EBUSY || code == EDEADLK) {
+        return wrt_fail_detail(WRT_ERR_STATE, __func__, "thread {0} holds the lock",
+                               wrt__load(&lock->owner), 0);
+    }
+    code = wrt__sys_mutex_destroy(mutex_of(lock));
+    if (code != 0) return wrt__mutex_fail(__func__, code);
+    *lock = (wrt_linux_lock){0};
+    return WRT_OK;
+}
