@@ -82,6 +82,7 @@ def drive(guest: Drivable, store: Store, deadline: Deadline) -> None:
             raise deadline.error()
         if _run_slice(guest, store, done, remaining):
             return
+        store.let_others_in()
 
 
 def _run_slice(guest: Drivable, store: Store, done: Any, remaining: float | None) -> bool:

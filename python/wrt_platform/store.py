@@ -9,7 +9,8 @@ Stores one. Three things are kept apart here:
   thread's call waits for it; only queries and interrupt() go in between;
 - references (objects that a guest may hold, functions in tables) live as long as the Store.
 
-A guest's long run is many short C calls, so nobody waits long for the lock.
+A guest's long run is many short C calls, and after each of them those come in who wait for the
+lock: a lock of Python's is not fair, and would be the runner's again before they are awake.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from wrt_platform._native import ffi, lib
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "Turn"]
 
 _PATIENCE = 1.0  # seconds that a call waits for one and the same call of another thread
+_COURTESY = 0.02  # seconds that a runner waits at most, for others to come in
 
 _turns = threading.Condition()  # guards who has which turn, and which Stores are one
 _within = threading.local()  # .entry: the C call that this thread is inside of
@@ -58,6 +61,7 @@ class Store:
     def __init__(self) -> None:
         self._joined: Store | None = None  # the Store that this one has become part of
         self._lock = threading.RLock()
+        self._waiting: deque[int] = deque()  # a 1 for each thread that waits for the lock
         self._allocator_locks: list[Any] = []  # of allocators that others use as well
         self._holder = 0  # thread that has the turn
         self._depth = 0  # host functions may call again
@@ -182,13 +186,23 @@ class Store:
     def _acquire(self) -> Store:
         while True:
             root = self.root()
-            root._lock.acquire()
+            if not root._lock.acquire(blocking=False):
+                root._waiting.append(1)
+                root._lock.acquire()
+                root._waiting.pop()
             if root._joined is None:
                 break
             root._lock.release()  # it became part of another while we waited
         for lock in root._allocator_locks:
             lock.acquire()
         return root
+
+    def let_others_in(self) -> None:
+        """A runner is between two C calls: those who wait for the lock go first."""
+        root = self.root()
+        until = time.monotonic() + _COURTESY
+        while root._waiting and time.monotonic() < until:
+            time.sleep(0.0001)
 
     def _release(self) -> None:
         for lock in reversed(self._allocator_locks):
