@@ -27,15 +27,4 @@ static inline size_t wrt__round_up(size_t value, size_t alignment)
     return (value + alignment - 1) & ~(alignment - 1);
 }
 
-/* Copies one element. A size that the compiler knows is one move instead of a call; pointers and
- * timestamps have this one. */
-static inline void wrt__copy_element(void *to, const void *from, uint32_t size)
-{
-    if (size == sizeof(uint64_t)) {
-        memcpy(to, from, sizeof(uint64_t));
-    } else {
-        memcpy(to, from, size);
-    }
-}
-
 #endif

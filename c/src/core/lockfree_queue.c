@@ -8,7 +8,10 @@
 #include "lockfree_mpmc.h"
 #include "lockfree_parts.h"
 
-enum { ELEMENT_OFFSET = offsetof(wrt__queue_cell, element) };
+enum {
+    ELEMENT_OFFSET = offsetof(wrt__queue_cell, element),
+    FAST_SIZE = sizeof(uint64_t) /* bytes: pointers and timestamps */
+};
 
 static const char NULL_ARGUMENT[] = "queue, element or count_out is NULL";
 static const char NOT_INITIALISED[] = "queue is not initialised";
@@ -76,64 +79,81 @@ static uint8_t *element_at(const wrt__queue *parts, uint32_t position, size_t ce
     return (uint8_t *)wrt__queue_turn(parts, position, cell_size) + ELEMENT_OFFSET;
 }
 
-/* Both of these are inlined for one element of eight bytes, where the compiler then knows the
- * size of a cell, and for all others. */
-static inline uint32_t put_elements(const wrt_queue *queue, const uint8_t *elements, uint32_t count,
-                                    uint32_t element_size)
+/* Moves what it can of `count` elements, and says how many. Always inlined into its callers: where
+ * one of them knows size or count, the compiler leaves out the loop, the call of memcpy(), and the
+ * registers that this would save on the stack. */
+static inline __attribute__((always_inline)) wrt_status put_elements(const wrt_queue *queue,
+                                                                     const uint8_t *elements,
+                                                                     uint32_t size, uint32_t count,
+                                                                     uint32_t *count_out)
 {
     const wrt__queue parts = parts_of(queue);
-    const size_t cell_size = cell_bytes(element_size);
+    const size_t cell_size = cell_bytes(size);
     uint32_t position;
     const uint32_t claimed =
         wrt__queue_claim(&parts, parts.put_position, 0, cell_size, count, &position);
 
-    for (uint32_t i = 0; i < claimed; i++, elements += element_size) {
-        wrt__copy_element(element_at(&parts, position + i, cell_size), elements, element_size);
+    for (uint32_t i = 0; i < claimed; i++, elements += size) {
+        memcpy(element_at(&parts, position + i, cell_size), elements, size);
         wrt__queue_filled(&parts, position + i, cell_size);
     }
-    return claimed;
+    *count_out = claimed;
+    return claimed == 0 ? WRT_ERR_BUSY : WRT_OK;
 }
 
-static inline uint32_t get_elements(const wrt_queue *queue, uint8_t *elements_out, uint32_t count,
-                                    uint32_t element_size)
+static inline __attribute__((always_inline)) wrt_status get_elements(const wrt_queue *queue,
+                                                                     uint8_t *elements_out,
+                                                                     uint32_t size, uint32_t count,
+                                                                     uint32_t *count_out)
 {
     const wrt__queue parts = parts_of(queue);
-    const size_t cell_size = cell_bytes(element_size);
+    const size_t cell_size = cell_bytes(size);
     uint32_t position;
     const uint32_t claimed =
         wrt__queue_claim(&parts, parts.get_position, 1, cell_size, count, &position);
 
-    for (uint32_t i = 0; i < claimed; i++, elements_out += element_size) {
-        wrt__copy_element(elements_out, element_at(&parts, position + i, cell_size), element_size);
+    for (uint32_t i = 0; i < claimed; i++, elements_out += size) {
+        memcpy(elements_out, element_at(&parts, position + i, cell_size), size);
         wrt__queue_emptied(&parts, position + i, cell_size);
     }
-    return claimed;
+    *count_out = claimed;
+    return claimed == 0 ? WRT_ERR_BUSY : WRT_OK;
+}
+
+__attribute__((noinline)) static wrt_status put_any(const wrt_queue *queue, const void *elements,
+                                                    uint32_t count, uint32_t *count_out)
+{
+    return put_elements(queue, elements, queue->element_size, count, count_out);
+}
+
+__attribute__((noinline)) static wrt_status get_any(const wrt_queue *queue, void *elements_out,
+                                                    uint32_t count, uint32_t *count_out)
+{
+    return get_elements(queue, elements_out, queue->element_size, count, count_out);
 }
 
 wrt_status wrt_queue_put(wrt_queue *queue, const void *element)
 {
+    uint32_t count;
+
     if (queue == NULL || element == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, NULL_ARGUMENT);
     }
     if (queue->cells == NULL) return wrt_fail(WRT_ERR_STATE, __func__, NOT_INITIALISED);
-    const uint32_t size = queue->element_size;
-    const uint32_t moved = size == sizeof(uint64_t)
-                               ? put_elements(queue, element, 1, sizeof(uint64_t))
-                               : put_elements(queue, element, 1, size);
-    return moved == 0 ? WRT_ERR_BUSY : WRT_OK;
+    if (queue->element_size != FAST_SIZE) return put_any(queue, element, 1, &count);
+    return put_elements(queue, element, FAST_SIZE, 1, &count);
 }
 
 wrt_status wrt_queue_get(wrt_queue *queue, void *element_out)
 {
+    uint32_t count;
+
     if (queue == NULL || element_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, NULL_ARGUMENT);
     }
     if (queue->cells == NULL) return wrt_fail(WRT_ERR_STATE, __func__, NOT_INITIALISED);
-    const uint32_t size = queue->element_size;
-    const uint32_t moved = size == sizeof(uint64_t)
-                               ? get_elements(queue, element_out, 1, sizeof(uint64_t))
-                               : get_elements(queue, element_out, 1, size);
-    return moved == 0 ? WRT_ERR_BUSY : WRT_OK;
+    if (queue->element_size != FAST_SIZE) return get_any(queue, element_out, 1, &count);
+    return get_elements(queue, element_out, FAST_SIZE, 1, &count);
 }
 
 wrt_status wrt_queue_put_many(wrt_queue *queue, const void *elements, uint32_t count,
@@ -145,8 +165,8 @@ wrt_status wrt_queue_put_many(wrt_queue *queue, const void *elements, uint32_t c
     *count_out = 0;
     if (queue->cells == NULL) return wrt_fail(WRT_ERR_STATE, __func__, NOT_INITIALISED);
     if (count == 0) return WRT_OK;
-    *count_out = put_elements(queue, elements, count, queue->element_size);
-    return *count_out == 0 ? WRT_ERR_BUSY : WRT_OK;
+    if (queue->element_size != FAST_SIZE) return put_any(queue, elements, count, count_out);
+    return put_elements(queue, elements, FAST_SIZE, count, count_out);
 }
 
 wrt_status wrt_queue_get_many(wrt_queue *queue, void *elements_out, uint32_t count,
@@ -158,8 +178,8 @@ wrt_status wrt_queue_get_many(wrt_queue *queue, void *elements_out, uint32_t cou
     *count_out = 0;
     if (queue->cells == NULL) return wrt_fail(WRT_ERR_STATE, __func__, NOT_INITIALISED);
     if (count == 0) return WRT_OK;
-    *count_out = get_elements(queue, elements_out, count, queue->element_size);
-    return *count_out == 0 ? WRT_ERR_BUSY : WRT_OK;
+    if (queue->element_size != FAST_SIZE) return get_any(queue, elements_out, count, count_out);
+    return get_elements(queue, elements_out, FAST_SIZE, count, count_out);
 }
 
 wrt_status wrt_queue_count(const wrt_queue *queue, uint32_t *count_out)

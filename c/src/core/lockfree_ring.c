@@ -15,6 +15,9 @@
 #include "fail.h"
 #include "lockfree_parts.h"
 
+/* A size that the compiler knows is one move instead of a call; pointers and timestamps have it. */
+enum { FAST_SIZE = sizeof(uint64_t) };
+
 typedef struct ring_end {
     uint32_t position; /* how many elements have gone through; the other end reads it */
     uint32_t limit;    /* the position where this end stops, until it looks again */
@@ -86,9 +89,9 @@ wrt_status wrt_ring_init(wrt_ring *ring, const wrt_ring_config *config)
     return WRT_OK;
 }
 
-static uint8_t *element_at(const ring_end *end, uint32_t position)
+static uint8_t *element_at(const ring_end *end, uint32_t position, uint32_t element_size)
 {
-    return end->elements + (size_t)(position & end->mask) * end->element_size;
+    return end->elements + (size_t)(position & end->mask) * element_size;
 }
 
 /* Looks at the other end again: may this one go on? Its elements up to there are complete. */
@@ -96,6 +99,28 @@ static bool may_go_on(ring_end *end)
 {
     end->limit = wrt__load_acquire(end->other) + end->lead;
     return wrt__load(&end->position) != end->limit;
+}
+
+/* Elements of any size. They stand apart because a call of memcpy() would make the fast path below
+ * save registers on the stack. */
+__attribute__((noinline)) static wrt_status put_at(ring_end *producer, uint32_t position,
+                                                   const void *element)
+{
+    const uint32_t size = producer->element_size;
+
+    memcpy(element_at(producer, position, size), element, size);
+    wrt__store_release(&producer->position, position + 1);
+    return WRT_OK;
+}
+
+__attribute__((noinline)) static wrt_status get_at(ring_end *consumer, uint32_t position,
+                                                   void *element_out)
+{
+    const uint32_t size = consumer->element_size;
+
+    memcpy(element_out, element_at(consumer, position, size), size);
+    wrt__store_release(&consumer->position, position + 1);
+    return WRT_OK;
 }
 
 wrt_status wrt_ring_put(wrt_ring *ring, const void *element)
@@ -108,7 +133,8 @@ wrt_status wrt_ring_put(wrt_ring *ring, const void *element)
 
     const uint32_t position = wrt__load(&producer->position);
     if (position == producer->limit && !may_go_on(producer)) return WRT_ERR_BUSY;
-    wrt__copy_element(element_at(producer, position), element, producer->element_size);
+    if (producer->element_size != FAST_SIZE) return put_at(producer, position, element);
+    memcpy(element_at(producer, position, FAST_SIZE), element, FAST_SIZE);
     wrt__store_release(&producer->position, position + 1);
     return WRT_OK;
 }
@@ -123,7 +149,8 @@ wrt_status wrt_ring_get(wrt_ring *ring, void *element_out)
 
     const uint32_t position = wrt__load(&consumer->position);
     if (position == consumer->limit && !may_go_on(consumer)) return WRT_ERR_BUSY;
-    wrt__copy_element(element_out, element_at(consumer, position), consumer->element_size);
+    if (consumer->element_size != FAST_SIZE) return get_at(consumer, position, element_out);
+    memcpy(element_out, element_at(consumer, position, FAST_SIZE), FAST_SIZE);
     wrt__store_release(&consumer->position, position + 1);
     return WRT_OK;
 }
@@ -155,12 +182,14 @@ wrt_status wrt_ring_put_many(wrt_ring *ring, const void *elements, uint32_t coun
     if (producer == NULL) return wrt_fail(WRT_ERR_STATE, __func__, NOT_INITIALISED);
 
     const uint8_t *from = elements;
-    const size_t size = producer->element_size;
+    const uint32_t size = producer->element_size;
     const uint32_t position = wrt__load(&producer->position);
     const uint32_t moved = available(producer, position, count);
     const uint32_t first = before_wrap(producer, position, moved);
-    memcpy(element_at(producer, position), from, first * size);
-    if (moved > first) memcpy(producer->elements, from + first * size, (moved - first) * size);
+    memcpy(element_at(producer, position, size), from, (size_t)first * size);
+    if (moved > first) {
+        memcpy(producer->elements, from + (size_t)first * size, (size_t)(moved - first) * size);
+    }
     wrt__store_release(&producer->position, position + moved);
     *count_out = moved;
     return moved == 0 && count != 0 ? WRT_ERR_BUSY : WRT_OK;
@@ -177,12 +206,14 @@ wrt_status wrt_ring_get_many(wrt_ring *ring, void *elements_out, uint32_t count,
     if (consumer == NULL) return wrt_fail(WRT_ERR_STATE, __func__, NOT_INITIALISED);
 
     uint8_t *to = elements_out;
-    const size_t size = consumer->element_size;
+    const uint32_t size = consumer->element_size;
     const uint32_t position = wrt__load(&consumer->position);
     const uint32_t moved = available(consumer, position, count);
     const uint32_t first = before_wrap(consumer, position, moved);
-    memcpy(to, element_at(consumer, position), first * size);
-    if (moved > first) memcpy(to + first * size, consumer->elements, (moved - first) * size);
+    memcpy(to, element_at(consumer, position, size), (size_t)first * size);
+    if (moved > first) {
+        memcpy(to + (size_t)first * size, consumer->elements, (size_t)(moved - first) * size);
+    }
     wrt__store_release(&consumer->position, position + moved);
     *count_out = moved;
     return moved == 0 && count != 0 ? WRT_ERR_BUSY : WRT_OK;

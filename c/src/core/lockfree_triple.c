@@ -145,7 +145,7 @@ wrt_status wrt_triple_buffer_put(wrt_triple_buffer *buffer, const void *value)
     }
     triple_ends *ends = buffer->ends;
     if (ends == NULL) return wrt_fail(WRT_ERR_STATE, __func__, NOT_INITIALISED);
-    wrt__copy_element(value_at(buffer, ends->back), value, buffer->value_size);
+    memcpy(value_at(buffer, ends->back), value, buffer->value_size);
     publish(ends);
     return WRT_OK;
 }
@@ -159,7 +159,7 @@ wrt_status wrt_triple_buffer_get(wrt_triple_buffer *buffer, void *value_out, boo
     triple_ends *ends = buffer->ends;
     if (ends == NULL) return wrt_fail(WRT_ERR_STATE, __func__, NOT_INITIALISED);
     if (!take_latest(ends, is_new_out)) return WRT_ERR_BUSY;
-    wrt__copy_element(value_out, value_at(buffer, ends->front), buffer->value_size);
+    memcpy(value_out, value_at(buffer, ends->front), buffer->value_size);
     return WRT_OK;
 }
 
