@@ -83,6 +83,14 @@ typedef struct wrt_system_lock {
     uint64_t opaque[6];
 } wrt_system_lock;
 
+/** A thread that does one thing again and again, and how far it has been stopped; private: a part
+ * of the objects that have one. */
+typedef struct wrt_repeating_thread {
+    wrt_thread thread;
+    uint32_t phase;    /* atomic */
+    uint32_t stopping; /* atomic: the thread waits on it */
+} wrt_repeating_thread;
+
 /** Starts a thread. Errors: INVALID_ARGUMENT (CPU or stack size out of range), PERMISSION (see
  * require_priority; the text says what to do), NO_MEMORY (the system has no room for one more),
  * SYSTEM. On error `thread` is left as it was. */
