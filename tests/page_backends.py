@@ -10,6 +10,7 @@ from typing import Any
 
 from wrt_platform._native import ffi, lib
 from wrt_platform.linux.memory import LinuxAllocatorBuilder
+from wrt_platform.memory_account import CountedAllocatorBuilder, MemoryAccountBuilder
 from wrt_platform.page_allocator import PageAllocator, VerificationLevel
 from wrt_platform.static_memory import StaticAllocatorBuilder
 
@@ -35,6 +36,20 @@ def linux(configure: Callable[[LinuxAllocatorBuilder], Any] = lambda builder: No
     return build
 
 
+def counted(inner: Build, views: int = 1) -> Build:
+    """Views over an allocator, each with an account of its own."""
+
+    def build(level: VerificationLevel, interval: int) -> PageAllocator:
+        allocator = inner(level, interval)
+        for _ in range(views):
+            account = MemoryAccountBuilder().build()
+            builder = CountedAllocatorBuilder().with_inner(allocator).with_account(account)
+            allocator = builder.build()
+        return allocator
+
+    return build
+
+
 BACKENDS: dict[str, Build] = {
     "static": static(),
     "static-64KiB-aligned": static(65536),
@@ -52,6 +67,9 @@ BACKENDS: dict[str, Build] = {
             .with_name("conformance")
         )
     ),
+    "static-counted": counted(static()),
+    "linux-counted": counted(linux()),
+    "linux-counted-twice": counted(linux(), 2),
 }
 
 
