@@ -92,7 +92,7 @@ int pthread_timedjoin(pthread_t thread, void **result, const struct timespec *un
 int pthread_detach(pthread_t thread) __QNX_SYMBOL(pthread_detach);
 pthread_t pthread_self(void) __QNX_SYMBOL(pthread_self);
 int pthread_equal(pthread_t first, pthread_t second) __QNX_SYMBOL(pthread_equal);
-void pthread_exit(void *result) __attribute__((noreturn)) __QNX_SYMBOL(pthread_exit);
+void pthread_exit(void *result) __QNX_SYMBOL(pthread_exit) __attribute__((noreturn));
 int pthread_setname_np(pthread_t thread, const char *name) __QNX_SYMBOL(pthread_setname_np);
 int pthread_getname_np(pthread_t thread, char *name, int size) __QNX_SYMBOL(pthread_getname_np);
 int pthread_setschedparam(pthread_t thread, int policy, const struct sched_param *param)

@@ -48,4 +48,24 @@ struct sigevent {
 
 #define SIGEV_PULSE_PRIO_INHERIT (-1)
 
+/* Signals, as they end a process. */
+#define SIGHUP  1
+#define SIGINT  2
+#define SIGQUIT 3
+#define SIGILL  4
+#define SIGTRAP 5
+#define SIGABRT 6
+#define SIGFPE  8
+#define SIGKILL 9
+#define SIGBUS  10
+#define SIGSEGV 11
+#define SIGSYS  12
+#define SIGPIPE 13
+#define SIGALRM 14
+#define SIGTERM 15
+#define SIGUSR1 16
+#define SIGUSR2 17
+
+int kill(pid_t pid, int number) __QNX_SYMBOL(kill);
+
 #endif

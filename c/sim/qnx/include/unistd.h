@@ -9,7 +9,9 @@
 #define _SC_NPROCESSORS_CONF 90
 #define _SC_NPROCESSORS_ONLN 91
 
+int close(int fd) __QNX_SYMBOL(close);
 pid_t getpid(void) __QNX_SYMBOL(getpid);
+int rmdir(const char *path) __QNX_SYMBOL(rmdir);
 long sysconf(int name) __QNX_SYMBOL(sysconf);
 
 #endif
