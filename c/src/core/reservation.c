@@ -147,11 +147,10 @@ static void count_pages(wrt_page_reserve *reserve, uint32_t additional_pages)
 static wrt_status add_pages(const char *operation, const wrt__reservation *of, wrt_pages *pages,
                             uint32_t additional_pages)
 {
-    uint8_t *end = pages->base + (size_t)pages->page_count * WRT_PAGE_SIZE;
     const size_t size = (size_t)additional_pages * WRT_PAGE_SIZE;
 
     if (size != 0) {
-        const wrt_status status = of->ops->give_access(operation, of->allocator, end, size);
+        const wrt_status status = of->ops->give_access(operation, of->allocator, pages, size);
         if (status != WRT_OK) return status;
     }
     pages->page_count += additional_pages;

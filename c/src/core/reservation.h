@@ -24,7 +24,8 @@ typedef struct wrt__reservation_ops {
     wrt_status (*open_edge)(const char *operation, void *allocator, uint8_t *start, size_t size);
 
     /* Gives access to `size` bytes behind the accessible pages, zero. */
-    wrt_status (*give_access)(const char *operation, void *allocator, uint8_t *start, size_t size);
+    wrt_status (*give_access)(const char *operation, void *allocator, const wrt_pages *pages,
+                              size_t size);
 
     /* Sets what may be done with a range, which is inside and aligned. */
     wrt_status (*protect)(const char *operation, void *allocator, const wrt_pages *pages,

@@ -60,8 +60,7 @@ wrt_enforcement wrt__verifier_canaries(const wrt_verifier *verifier)
                              .reason = "the verification level has no canaries"};
 }
 
-/* One step of a checksum in which each bit of `word` reaches the high half. */
-static uint64_t mix(uint64_t sum, uint64_t word)
+uint64_t wrt__seal_mix(uint64_t sum, uint64_t word)
 {
     sum = (sum ^ word) * UINT64_C(0x9E3779B97F4A7C15);
     return sum ^ (sum >> 32);
@@ -71,11 +70,11 @@ static uint64_t seal_of(const wrt_pages *pages)
 {
     uint64_t sum = UINT64_C(0x7772745F70616765);
 
-    sum = mix(sum, (uintptr_t)pages->base);
-    sum = mix(sum, (uint64_t)pages->page_count << 32 | pages->maximum_pages);
-    sum = mix(sum, (uintptr_t)pages->owner);
-    sum = mix(sum, (uintptr_t)pages->reservation);
-    return mix(sum, pages->reserved_size);
+    sum = wrt__seal_mix(sum, (uintptr_t)pages->base);
+    sum = wrt__seal_mix(sum, (uint64_t)pages->page_count << 32 | pages->maximum_pages);
+    sum = wrt__seal_mix(sum, (uintptr_t)pages->owner);
+    sum = wrt__seal_mix(sum, (uintptr_t)pages->reservation);
+    return wrt__seal_mix(sum, pages->reserved_size);
 }
 
 void wrt__pages_seal(wrt_pages *pages)
@@ -96,7 +95,7 @@ wrt_status wrt__pages_verify(const char *operation, const wrt_pages *pages, cons
 
 static uint64_t canary_word(const uint64_t *place)
 {
-    return mix(UINT64_C(0x63616E617279), (uintptr_t)place);
+    return wrt__seal_mix(UINT64_C(0x63616E617279), (uintptr_t)place);
 }
 
 void wrt__canary_lay(uint8_t *canary, size_t size)

@@ -25,6 +25,9 @@ bool wrt__verifier_wants_canaries(const wrt_verifier *verifier);
 /* What canaries in memory that can be written are worth at this level. */
 wrt_enforcement wrt__verifier_canaries(const wrt_verifier *verifier);
 
+/* One step of a checksum in which each bit of `word` reaches the high half. */
+uint64_t wrt__seal_mix(uint64_t sum, uint64_t word);
+
 /* Sets the seal to fit the other fields. */
 void wrt__pages_seal(wrt_pages *pages);
 

@@ -64,9 +64,11 @@ static void take_access(const wrt_linux_allocator *allocator, uint8_t *start, si
     (void)mprotect(start, size, PROT_NONE);
 }
 
-static wrt_status give_access(const char *operation, void *context, uint8_t *start, size_t size)
+static wrt_status give_access(const char *operation, void *context, const wrt_pages *pages,
+                              size_t size)
 {
     const wrt_linux_allocator *allocator = context;
+    uint8_t *start = pages->base + (size_t)pages->page_count * WRT_PAGE_SIZE;
 
     if (wrt__sys_mprotect(start, size, PROT_READ | PROT_WRITE) != 0) {
         return fail_for_memory(operation,

@@ -51,8 +51,9 @@ typedef struct wrt_qnx_arena_allocator_config {
     uint32_t sampling_interval;      /* k of SAMPLING; 0: 16 */
     uint32_t arena_size;             /* bytes, a multiple of 4096 up to 262144; 0: as it is, 32768
                                         if nobody has changed it */
-    uint32_t arena_cache_max_blocks; /* free arenas that are kept; 0: as it is */
-    uint64_t arena_cache_max_size;   /* bytes of free arenas that are kept; 0: as it is */
+    uint32_t arena_cache_max_blocks; /* free arenas that are kept, up to 2147483647; 0: as it is */
+    uint64_t arena_cache_max_size;   /* bytes of free arenas that are kept, up to 2147483647; 0: as
+                                        it is */
     uint64_t guard_bytes;            /* as in wrt_qnx_allocator_config */
     wrt_qnx_partition *partition;    /* charged for accessible pages and for blocks; borrowed until
                                         deinit; NULL: none */
@@ -61,8 +62,9 @@ typedef struct wrt_qnx_arena_allocator_config {
     bool lifo_free;                  /* freed blocks are used again last in, first out: an
                                         environment variable, MALLOC_FREE_LIFO=1, has to say so when
                                         the process starts, else UNSUPPORTED */
-    bool memory_hold;                /* free arenas are never given back to the system */
-    uint8_t reserved[1];             /* zero */
+    bool memory_hold; /* free arenas are never given back to the system; not together with the two
+                         limits of the cache, which it would take away */
+    uint8_t reserved[1]; /* zero */
 } wrt_qnx_arena_allocator_config;
 
 /** What is out, what the process's heap holds, and what holds of what the config asks. */
@@ -126,8 +128,9 @@ wrt_qnx_arena_allocator_interface(wrt_qnx_arena_allocator *arena);
 /** Takes a small block from the process's heap, zeroed.
  * size: 1 to WRT_QNX_ARENA_BLOCK_MAX bytes. alignment: a power of two, WRT_QNX_ARENA_ALIGNMENT_MIN
  * to _MAX; 0: the smallest.
- * The block belongs to the caller until it is released. The partition is charged for size,
- * alignment and 64 bytes beside it.
+ * The block belongs to the caller until it is released. The partition is charged for `size`, for
+ * what stands in front of the block (64 bytes, or `alignment` if that is more), and for 8 bytes
+ * behind it.
  * Errors: INVALID_ARGUMENT (a rule above), NO_MEMORY (the heap or the partition has not that much;
  * the text says which), STATE (not initialised, moved while something is out, after fork).
  * Cost: posix_memalign, zeroing the block, one step for each partition above.

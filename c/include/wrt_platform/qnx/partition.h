@@ -172,7 +172,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_qnx_partition_init(wrt_qnx_partition *parti
 
 /** Reports what the partition has, uses and holds. Errors: STATE (not initialised, moved, after
  * fork), SYSTEM (os_code). Cost: constant; a call of the system where that is the keeper. */
-WRT_API WRT_NODISCARD wrt_status wrt_qnx_partition_query(const wrt_qnx_partition *partition,
+WRT_API WRT_NODISCARD wrt_status wrt_qnx_partition_query(wrt_qnx_partition *partition,
                                                          wrt_qnx_partition_report *report_out);
 
 /** Enters a partition: at the level ADDRESS, the pages of all others of this level are out of
