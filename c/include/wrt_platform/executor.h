@@ -53,6 +53,14 @@ typedef struct wrt_turn {
     struct wrt_turn *next;    /* the executor's own, while the turn waits */
 } wrt_turn;
 
+/** Turns that wait for the same, in order. Fields are private. */
+typedef struct wrt_turn_line {
+    wrt_turn *first;
+    wrt_turn *last;
+    uint32_t count;
+    uint32_t reserved;
+} wrt_turn_line;
+
 /** Says what function `function_id` is, at spawn. *type_out is borrowed for the executor's life.
  * Errors: NOT_FOUND. */
 typedef wrt_status (*wrt_executor_check_fn)(void *self, uint32_t function_id,
@@ -155,13 +163,12 @@ typedef struct wrt_module_executor {
     uint8_t *slots;
     size_t slot_bytes;
     void *free_slots;
-    wrt_turn *first; /* that waits */
-    wrt_turn *last;
+    wrt_turn_line line; /* that waits for a slot */
     const void *pool;
     uint32_t export_count;
     uint32_t slot_count;
     uint32_t used;
-    uint32_t reserved;
+    uint32_t abandoned;
 } wrt_module_executor;
 
 /** Says what buffer an executor over instances needs; the config's own is not looked at.

@@ -135,11 +135,13 @@ typedef struct wrt_task {
     wrt_cancel_token cancel;
     wrt_cpu_set cpus;
     uint32_t state;    /* atomic; one of wrt_task_state, and whether somebody waits */
-    uint32_t priority; /* one of wrt_thread_priority */
+    uint32_t priority; /* one of wrt_thread_priority, as asked for */
+    uint32_t runs_at;  /* the same, never DEFAULT */
     uint32_t worker;   /* atomic */
     int32_t outcome;
     uint32_t magic;
     uint32_t kind;
+    uint32_t has_cpus;
 } wrt_task;
 
 /** A call of a function in an instance, as the documents' WasmTask. */
@@ -177,7 +179,7 @@ typedef struct wrt_wasm_outcome {
 
 /** Caller-provided storage, not to be moved until it has been joined. Fields are private. */
 typedef struct wrt_wasm_task {
-    wrt_task task; /* for the calls on any task; it needs no init of its own */
+    wrt_task task; /* for the calls on any task; spawn initialises it */
     wrt_turn turn;
     const wrt_value *args;
     wrt_value *results;
@@ -313,12 +315,12 @@ WRT_API WRT_NODISCARD wrt_status wrt_task_query(wrt_task *task, wrt_task_report 
  * thread. */
 WRT_API WRT_NODISCARD wrt_status wrt_task_give_up(wrt_task *task, bool *replaced_out);
 
-/** Submits a call of an exported function; wrt_wasm_task_join() tells its outcome. `task` need not
- * be initialised; one that is still in a pool must not be passed (STATE, as far as it can be seen).
+/** Submits a call of an exported function; wrt_wasm_task_join() tells its outcome. `task` is
+ * all zero at first, and may be used again after its join.
  * Errors: as wrt_thread_pool_submit(); NOT_FOUND (the executor has no such function),
  * INVALID_ARGUMENT (counts or types are not those of the function; args or results NULL; fuel),
- * STATE (the pool has no executor), UNSUPPORTED. On error `task` is as it was.
- * Cost: the executor's search, linear in its functions; then as submit. */
+ * STATE (the pool has no executor; `task` is in a pool, or not joined), UNSUPPORTED. On error
+ * `task` is in no pool. Cost: the executor's search, linear in its functions; then as submit. */
 WRT_API WRT_NODISCARD wrt_status wrt_thread_pool_spawn_wasm_thread(
     wrt_thread_pool *pool, const wrt_wasm_task_config *config, wrt_wasm_task *task);
 
