@@ -3,6 +3,45 @@
 
 #include "error.h"
 
+#define NAME(code)                                                                                 \
+    case code:                                                                                     \
+        return #code
+
+/* Those that the calls of this library can return. */
+const char *wrt__qnx_code_name(int32_t os_code)
+{
+    switch (os_code) {
+        NAME(EPERM);
+        NAME(ENOENT);
+        NAME(ESRCH);
+        NAME(EINTR);
+        NAME(EIO);
+        NAME(ENXIO);
+        NAME(EBADF);
+        NAME(EAGAIN);
+        NAME(ENOMEM);
+        NAME(EACCES);
+        NAME(EFAULT);
+        NAME(EBUSY);
+        NAME(EEXIST);
+        NAME(EINVAL);
+        NAME(EMFILE);
+        NAME(ERANGE);
+        NAME(EDEADLK);
+        NAME(ECANCELED);
+        NAME(ENOTSUP);
+        NAME(EDQUOT);
+        NAME(EOWNERDEAD);
+        NAME(ENOTRECOVERABLE);
+        NAME(EOVERFLOW);
+        NAME(ENOSYS);
+        NAME(EALREADY);
+        NAME(ETIMEDOUT);
+    default:
+        return NULL;
+    }
+}
+
 wrt_status wrt__qnx_status(int32_t os_code)
 {
     switch (os_code) {

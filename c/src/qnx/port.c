@@ -3,10 +3,7 @@
 
 #include "../core/fail.h"
 #include "../core/port.h"
-
-#define NAME(code)                                                                                 \
-    case code:                                                                                     \
-        return #code
+#include "error.h"
 
 wrt_error *wrt__port_error_slot(void)
 {
@@ -15,38 +12,10 @@ wrt_error *wrt__port_error_slot(void)
     return &slot;
 }
 
-/* Those that the calls of this library can return. */
-const char *wrt__port_code_name(int32_t os_code)
+const char *wrt__port_code_name(const char *operation, int32_t os_code)
 {
-    switch (os_code) {
-        NAME(EPERM);
-        NAME(ENOENT);
-        NAME(ESRCH);
-        NAME(EINTR);
-        NAME(EIO);
-        NAME(ENXIO);
-        NAME(EBADF);
-        NAME(EAGAIN);
-        NAME(ENOMEM);
-        NAME(EACCES);
-        NAME(EFAULT);
-        NAME(EBUSY);
-        NAME(EEXIST);
-        NAME(EINVAL);
-        NAME(EMFILE);
-        NAME(ERANGE);
-        NAME(EDEADLK);
-        NAME(ECANCELED);
-        NAME(ENOTSUP);
-        NAME(EDQUOT);
-        NAME(EOWNERDEAD);
-        NAME(EOVERFLOW);
-        NAME(ENOSYS);
-        NAME(EALREADY);
-        NAME(ETIMEDOUT);
-    default:
-        return NULL;
-    }
+    (void)operation;
+    return wrt__qnx_code_name(os_code);
 }
 
 wrt_status wrt__port_now(uint64_t *nanoseconds_out)
