@@ -10,6 +10,7 @@ import gc
 import random
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_refused_charge_changes_nothing_anywhere_and_is_counted_once() -> None:
     leaf = account(parent=middle)
     leaf.charge(20)
     before = [each.usage for each in (leaf, middle, root)]
-    with pytest.raises(OutOfMemoryError, match="31 bytes are asked for.*has 30 left") as caught:
+    with pytest.raises(OutOfMemoryError, match=r"31 bytes are asked for.*has 30 left") as caught:
         leaf.charge(31)
     assert caught.value.detail == (31, 30)
     after = [each.usage for each in (leaf, middle, root)]
@@ -277,7 +278,7 @@ def test_random_trees_agree_with_the_model(seed: int) -> None:
             minimum = chance.choice([0, 0, 20, 100])
             maximum = chance.choice([0, minimum + chance.randrange(1, 300)])
             child = Model(maximum, minimum, model)
-            if agrees(model.add(child), lambda: account(maximum, minimum, real)):
+            if agrees(model.add(child), partial(account, maximum, minimum, real)):
                 pairs.append((account(maximum, minimum, real), child))
         elif choice < 0.2 and model.parent is not None:
             ends = model.used == 0 and not model.children
@@ -287,7 +288,7 @@ def test_random_trees_agree_with_the_model(seed: int) -> None:
         else:
             size = chance.randrange(150)
             call, signed = (real.charge, size) if choice < 0.65 else (real.refund, -size)
-            agrees(model.change(signed), lambda: call(size))
+            agrees(model.change(signed), partial(call, size))
         for each, expected in pairs:
             usage = each.usage
             assert (usage.used, usage.charged) == (expected.used, expected.charged)
@@ -384,7 +385,7 @@ def test_growth_that_the_account_refuses_changes_nothing(pages_of: PageAllocator
     view = counted(pages_of, budget)
     with view.allocate(3, 20) as pages:
         pages.memory[:3] = b"abc"
-        with pytest.raises(OutOfMemoryError, match="131072 bytes are asked for.*has 65536 left"):
+        with pytest.raises(OutOfMemoryError, match=r"131072 bytes are asked for.*has 65536 left"):
             pages.grow(2)
         assert len(pages.memory) == 3 * PAGE_SIZE and bytes(pages.memory[:3]) == b"abc"
         assert (budget.usage.used, budget.usage.refusals, view.report.refused) == (196608, 1, 1)
