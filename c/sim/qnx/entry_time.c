@@ -197,7 +197,7 @@ static qk_error clock_id(pid_t process, int thread, clockid_t *id_out)
 
 int ClockId(pid_t process, int thread)
 {
-    clockid_t id;
+    clockid_t id = 0;
 
     return sim_answer(clock_id(process, thread, &id)) == 0 ? id : -1;
 }
