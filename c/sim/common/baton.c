@@ -16,6 +16,7 @@ static struct sim_thread *holder;
 static int64_t last_arrival;
 static int64_t first_arrival;
 static int32_t closed_with; /* the outcome of all waits, if not 0 */
+static bool in_order_of_arrival;
 
 /* The child of a fork has one thread and a copy of everybody's state: no world to go on with. */
 static void before_fork(void)
@@ -61,8 +62,9 @@ static void move(struct sim_thread *thread, enum sim_place place)
 /* Whether `one` has its turn before `other`, which may be NULL. */
 static bool goes_first(const struct sim_thread *one, const struct sim_thread *other)
 {
-    if (other == NULL || one->priority != other->priority) {
-        return other == NULL || one->priority > other->priority;
+    if (other == NULL) return true;
+    if (one->priority != other->priority && !in_order_of_arrival) {
+        return one->priority > other->priority;
     }
     return one->arrival < other->arrival;
 }
@@ -299,6 +301,11 @@ void sim_close(int32_t code)
     for (struct sim_thread *thread = threads; thread != NULL; thread = thread->next) {
         if (thread->place == SIM_BLOCKED) thread->abandon(thread, code);
     }
+}
+
+void sim_ignore_priorities(bool ignore)
+{
+    in_order_of_arrival = ignore;
 }
 
 void sim_reopen(void)

@@ -67,6 +67,9 @@ void sim_go_behind_equals(struct sim_thread *self);
 int32_t sim_block(struct sim_thread *self, uint64_t deadline, int32_t late, sim_abandon_fn abandon);
 void sim_wake(struct sim_thread *thread, int32_t outcome);
 
+/* Lets the baton go to whoever came first: what a kernel without priorities would do. */
+void sim_ignore_priorities(bool ignore);
+
 /* Consumes processor time of the virtual clock, while nobody of a higher priority wants it. */
 void sim_work(struct sim_thread *self, uint64_t nanoseconds);
 

@@ -78,7 +78,7 @@ static void make_key(void)
 }
 
 /* A thread that the kernel didn't make: a test's, or Python's. */
-static bool adopt(void)
+bool qk_adopt(void)
 {
     if (qk_is_known()) return true;
     struct qk_thread *thread = qk_thread_adopt();
@@ -100,7 +100,7 @@ qk_error qk_enter(const char *call)
 
     self.inside = qk_lock();
     if (!self.inside) return QK_ENOSYS;
-    if (!adopt()) {
+    if (!qk_adopt()) {
         sim_unlock();
         self.inside = false;
         return QK_EAGAIN;

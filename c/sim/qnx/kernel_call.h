@@ -24,6 +24,9 @@ void qk_become(struct qk_thread *thread, uint64_t of_epoch);
 uint64_t qk_epoch(void);
 void qk_next_epoch(void);
 
+/* Makes the calling thread known; false if there are QK_THREAD_MAX. */
+bool qk_adopt(void);
+
 void qk_set_version(uint32_t number);
 
 /* A record for a thread of the machine; NULL if there are QK_THREAD_MAX. */

@@ -6,7 +6,7 @@
 #include "../common/trace.h"
 #include "kernel_state.h"
 
-static const char *state_name(enum qk_state state)
+const char *qk_state_name(enum qk_state state)
 {
     switch (state) {
     case QK_STATE_RECEIVE:
@@ -103,7 +103,7 @@ qk_error qk_wait_until(struct qk_queue *queue, enum qk_state state, uint64_t obj
     append(queue, self);
     self->state = state;
     if (self->wants != NULL) qk_sync_waiters_changed(self->wants);
-    sim_trace(SIM_TRACE_BLOCK, self->id, state_name(state), object, 0);
+    sim_trace(SIM_TRACE_BLOCK, self->id, qk_state_name(state), object, 0);
     return (qk_error)sim_block(&self->sim, deadline, QK_ETIMEDOUT, abandon);
 }
 

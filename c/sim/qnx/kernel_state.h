@@ -59,6 +59,9 @@ struct qk_thread *qk_current(void);
 struct qk_thread *qk_thread_find(int32_t id);
 struct qk_thread *qk_thread_at(uint32_t index);
 
+/* Static text. */
+const char *qk_state_name(enum qk_state state);
+
 /* The one to be woken first; NULL if nobody waits. */
 struct qk_thread *qk_queue_first(const struct qk_queue *queue);
 uint32_t qk_queue_length(const struct qk_queue *queue);

@@ -1,6 +1,7 @@
 /* A flag for each line of the list. */
 #include "../common/host.h"
 
+#include "../common/baton.h"
 #include "kernel_switch.h"
 
 static bool broken[QK_SWITCH_COUNT];
@@ -24,6 +25,7 @@ bool qk_switch_set(const char *name, bool is_broken)
     for (uint32_t index = 0; index < QK_SWITCH_COUNT; index++) {
         if (strcmp(texts[index].name, name) != 0) continue;
         broken[index] = is_broken;
+        sim_ignore_priorities(broken[QK_BREAK_RUN_ORDER]);
         return true;
     }
     return false;
@@ -42,4 +44,5 @@ const char *qk_switch_meaning(uint32_t index)
 void qk_switch_reset(void)
 {
     memset(broken, 0, sizeof broken);
+    sim_ignore_priorities(false);
 }
