@@ -12,6 +12,9 @@ from wrt_platform._native import ffi, lib
 from wrt_platform.linux.memory import LinuxAllocatorBuilder
 from wrt_platform.memory_account import CountedAllocatorBuilder, MemoryAccountBuilder
 from wrt_platform.page_allocator import PageAllocator, VerificationLevel
+from wrt_platform.qnx.arena import QnxArenaAllocatorBuilder
+from wrt_platform.qnx.memory import QnxAllocatorBuilder
+from wrt_platform.qnx.partition import QnxIsolation, QnxMemoryPartitionBuilder
 from wrt_platform.static_memory import StaticAllocatorBuilder
 
 MAXIMUM = 8  # pages that each of them grants
@@ -34,6 +37,28 @@ def linux(configure: Callable[[LinuxAllocatorBuilder], Any] = lambda builder: No
         return builder.with_verification_level(level).with_sampling_interval(interval).build()
 
     return build
+
+
+def qnx(configure: Callable[[QnxAllocatorBuilder], Any] = lambda builder: None) -> Build:
+    def build(level: VerificationLevel, interval: int) -> PageAllocator:
+        builder = QnxAllocatorBuilder().with_maximum_pages(MAXIMUM)
+        configure(builder)
+        return builder.with_verification_level(level).with_sampling_interval(interval).build()
+
+    return build
+
+
+def in_partition(isolation: QnxIsolation) -> Build:
+    def build(level: VerificationLevel, interval: int) -> PageAllocator:
+        partition = QnxMemoryPartitionBuilder().with_isolation(isolation).build()
+        return qnx(lambda builder: builder.with_partition(partition))(level, interval)
+
+    return build
+
+
+def qnx_arena(level: VerificationLevel, interval: int) -> PageAllocator:
+    builder = QnxArenaAllocatorBuilder().with_maximum_pages(MAXIMUM).with_guard_pages()
+    return builder.with_verification_level(level).with_sampling_interval(interval).build()
 
 
 def counted(inner: Build, views: int = 1) -> Build:
@@ -67,6 +92,12 @@ BACKENDS: dict[str, Build] = {
             .with_name("conformance")
         )
     ),
+    "qnx": qnx(),
+    "qnx-guarded": qnx(lambda builder: builder.with_guard_pages().with_guard_bytes(1 << 20)),
+    "qnx-lazy": qnx(lambda builder: builder.with_lazy()),
+    "qnx-partition": in_partition(QnxIsolation.ACCOUNTING),
+    "qnx-partition-address": in_partition(QnxIsolation.ADDRESS),
+    "qnx-arena": qnx_arena,
     "static-counted": counted(static()),
     "linux-counted": counted(linux()),
     "linux-counted-twice": counted(linux(), 2),

@@ -279,6 +279,7 @@ def test_sampling_interval_is_16_unless_it_is_set(backend: str) -> None:
 # Canaries are where nothing else stands: static memory, and Linux without guard pages.
 
 CANARY_BACKENDS = ["static", "static-64KiB-aligned", "linux", "linux-populated", "linux-named"]
+CANARY_BACKENDS += ["qnx", "qnx-lazy", "qnx-partition", "qnx-partition-address"]
 
 
 def canary_bytes(backend: str, pages: Any) -> Iterator[Any]:

@@ -13,6 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wrt_platform.atomic_memory import AtomicMemoryOps as AtomicMemoryOps
+    from wrt_platform.atomic_memory import CustomProvider as CustomProvider
+    from wrt_platform.cancel import CancelToken as CancelToken
     from wrt_platform.enforcement import Enforcement as Enforcement
     from wrt_platform.enforcement import EnforcementState as EnforcementState
     from wrt_platform.errors import BusyError as BusyError
@@ -48,6 +51,14 @@ if TYPE_CHECKING:
     from wrt_platform.limits import Limits as Limits
     from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
     from wrt_platform.linux.memory import LinuxAllocatorBuilder as LinuxAllocatorBuilder
+    from wrt_platform.linux.sync import LinuxFutex as LinuxFutex
+    from wrt_platform.linux.sync import LinuxFutexBuilder as LinuxFutexBuilder
+    from wrt_platform.linux.sync import LinuxLock as LinuxLock
+    from wrt_platform.linux.sync import LinuxLockBuilder as LinuxLockBuilder
+    from wrt_platform.linux.threading import LinuxThreadSystem as LinuxThreadSystem
+    from wrt_platform.linux.threading import LinuxThreadSystemBuilder as LinuxThreadSystemBuilder
+    from wrt_platform.lock import Lock as Lock
+    from wrt_platform.lock import LockProtocol as LockProtocol
     from wrt_platform.memory import Memory as Memory
     from wrt_platform.memory import MemoryBuilder as MemoryBuilder
     from wrt_platform.module import Module as Module
@@ -59,14 +70,36 @@ if TYPE_CHECKING:
     from wrt_platform.page_allocator import VerificationLevel as VerificationLevel
     from wrt_platform.pool import PoolAllocator as PoolAllocator
     from wrt_platform.pool import PoolAllocatorBuilder as PoolAllocatorBuilder
+    from wrt_platform.qnx.arena import QnxArenaAllocator as QnxArenaAllocator
+    from wrt_platform.qnx.arena import QnxArenaAllocatorBuilder as QnxArenaAllocatorBuilder
+    from wrt_platform.qnx.memory import QnxAllocator as QnxAllocator
+    from wrt_platform.qnx.memory import QnxAllocatorBuilder as QnxAllocatorBuilder
+    from wrt_platform.qnx.memory import QnxProtFlags as QnxProtFlags
+    from wrt_platform.qnx.partition import PartitionGuard as PartitionGuard
+    from wrt_platform.qnx.partition import QnxIsolation as QnxIsolation
+    from wrt_platform.qnx.partition import QnxMemoryPartition as QnxMemoryPartition
+    from wrt_platform.qnx.partition import QnxMemoryPartitionBuilder as QnxMemoryPartitionBuilder
+    from wrt_platform.qnx.partition import QnxPartitionFlags as QnxPartitionFlags
+    from wrt_platform.qnx.sync import QnxFutex as QnxFutex
+    from wrt_platform.qnx.sync import QnxFutexBuilder as QnxFutexBuilder
+    from wrt_platform.qnx.sync import QnxLock as QnxLock
+    from wrt_platform.qnx.sync import QnxLockBuilder as QnxLockBuilder
+    from wrt_platform.qnx.sync import QnxSyncPriority as QnxSyncPriority
+    from wrt_platform.qnx.threading import QnxThreadSystem as QnxThreadSystem
+    from wrt_platform.qnx.threading import QnxThreadSystemBuilder as QnxThreadSystemBuilder
     from wrt_platform.running import Protected as Protected
     from wrt_platform.running import Result as Result
     from wrt_platform.running import run as run
     from wrt_platform.static_memory import StaticAllocator as StaticAllocator
     from wrt_platform.static_memory import StaticAllocatorBuilder as StaticAllocatorBuilder
+    from wrt_platform.sync import FutexLike as FutexLike
     from wrt_platform.table import Global as Global
     from wrt_platform.table import Table as Table
     from wrt_platform.table import TableBuilder as TableBuilder
+    from wrt_platform.thread_system import CpuSet as CpuSet
+    from wrt_platform.thread_system import ThreadBuilder as ThreadBuilder
+    from wrt_platform.thread_system import ThreadPriority as ThreadPriority
+    from wrt_platform.thread_system import ThreadSystem as ThreadSystem
     from wrt_platform.values import ExternKind as ExternKind
     from wrt_platform.values import FunctionType as FunctionType
     from wrt_platform.values import GlobalType as GlobalType
@@ -87,6 +120,8 @@ if TYPE_CHECKING:
 
 # Where each name lives. The lines above tell type checkers the same; a test compares the two.
 _HOMES = {
+    "atomic_memory": "AtomicMemoryOps CustomProvider",
+    "cancel": "CancelToken",
     "enforcement": "Enforcement EnforcementState",
     "errors": (
         "BusyError ExitError HostError InterruptedCallError InvalidArgumentError "
@@ -101,13 +136,26 @@ _HOMES = {
     "layout": "Layout",
     "limits": "Limits",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
+    "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
+    "linux.threading": "LinuxThreadSystem LinuxThreadSystemBuilder",
+    "lock": "Lock LockProtocol",
     "memory": "Memory MemoryBuilder",
     "module": "Module ModuleBuilder WasmModule",
     "page_allocator": "PAGE_SIZE PageAllocator Protection VerificationLevel",
     "pool": "PoolAllocator PoolAllocatorBuilder",
+    "qnx.arena": "QnxArenaAllocator QnxArenaAllocatorBuilder",
+    "qnx.memory": "QnxAllocator QnxAllocatorBuilder QnxProtFlags",
+    "qnx.partition": (
+        "PartitionGuard QnxIsolation QnxMemoryPartition QnxMemoryPartitionBuilder "
+        "QnxPartitionFlags"
+    ),
+    "qnx.sync": "QnxFutex QnxFutexBuilder QnxLock QnxLockBuilder QnxSyncPriority",
+    "qnx.threading": "QnxThreadSystem QnxThreadSystemBuilder",
     "running": "Protected Result run",
     "static_memory": "StaticAllocator StaticAllocatorBuilder",
+    "sync": "FutexLike",
     "table": "Global Table TableBuilder",
+    "thread_system": "CpuSet ThreadBuilder ThreadPriority ThreadSystem",
     "values": (
         "ExternKind FunctionType GlobalType MemoryType TableType ValueType externref f32 f64 "
         "funcref i32 i64"

@@ -17,10 +17,19 @@ CONFIGS = [name for name in STRUCTS if name.endswith("_config")]
 SIZES = Path(__file__).with_name("object_sizes.txt")
 
 # Builders that are not called after their config, as the documents have them.
-BUILDERS = {"wrt_pool_config": "PoolAllocatorBuilder"}
+BUILDERS = {
+    "wrt_atomic_memory_config": "CustomProvider",
+    "wrt_pool_config": "PoolAllocatorBuilder",
+    "wrt_qnx_partition_config": "QnxMemoryPartitionBuilder",
+}
 
 # Methods that are not called after their field, as the documents have them.
-ALIASES = {("wrt_pool_config", "classes"): "add_pool"}
+ALIASES = {
+    ("wrt_pool_config", "classes"): "add_pool",
+    ("wrt_qnx_partition_config", "minimum_bytes"): "with_memory_size",
+    ("wrt_qnx_partition_config", "maximum_bytes"): "with_memory_size",
+    ("wrt_qnx_partition_config", "reserved_bytes"): "with_memory_size",
+}
 
 
 def fields(struct: str) -> list[tuple[str, Any]]:
@@ -41,7 +50,7 @@ def builder_methods(config: str) -> set[str]:
 
 def alone(name: str) -> bool:
     """A size that is a setting of its own, and not the length of a buffer beside it."""
-    return name == "stack_size"
+    return name in ("arena_cache_max_size", "arena_size", "stack_size")
 
 
 def python_methods(builder: str) -> set[str]:

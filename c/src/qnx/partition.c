@@ -93,7 +93,7 @@ static wrt_status check_sizes(const char *operation, const wrt_qnx_partition_con
 
 static wrt_status check_config(const char *operation, const wrt_qnx_partition_config *config)
 {
-    if (config->reserved0 != 0 || !wrt__is_zero(config->reserved, sizeof config->reserved)) {
+    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
     }
     if ((config->flags & ~(uint32_t)FLAGS_ALL) != 0) {

@@ -67,22 +67,21 @@ enum wrt_qnx_partition_keeper {
 
 /** What a partition is made of. Sizes are bytes. */
 typedef struct wrt_qnx_partition_config {
-    uint32_t struct_size;      /* sizeof(wrt_qnx_partition_config); 0 is refused */
-    uint32_t flags;            /* wrt_qnx_partition_flag */
-    uint32_t isolation;        /* one of wrt_qnx_isolation; PROCESS is not mixed with the others in
-                                  one tree */
-    uint32_t reserved0;        /* zero */
-    uint64_t minimum_bytes;    /* promised: taken from the parent at once; 0: nothing */
-    uint64_t maximum_bytes;    /* never exceeded; 0: no limit but those above; else at least
-                                  minimum_bytes */
-    uint64_t reserved_bytes;   /* of the promised bytes, those that pages can't take: they are left
-                                  for small blocks of arenas; at most minimum_bytes */
-    wrt_qnx_partition *parent; /* borrowed until deinit; NULL: none */
-    const char *name;          /* copied; 1 to 31 letters, digits, _ - . and no . first; may be NULL
-                                  but for the level PROCESS */
+    uint32_t struct_size;       /* sizeof(wrt_qnx_partition_config); 0 is refused */
+    uint32_t flags;             /* wrt_qnx_partition_flag */
+    uint32_t isolation;         /* one of wrt_qnx_isolation; PROCESS is not mixed with the others in
+                                   one tree */
     bool allow_accounting_only; /* MEMORY_ISOLATION with the level ACCOUNTING is taken, and the
                                    report says that it is absent */
-    uint8_t reserved[7];        /* zero */
+    uint8_t reserved[3];        /* zero */
+    uint64_t minimum_bytes;     /* promised: taken from the parent at once; 0: nothing */
+    uint64_t maximum_bytes;     /* never exceeded; 0: no limit but those above; else at least
+                                   minimum_bytes */
+    uint64_t reserved_bytes;    /* of the promised bytes, those that pages can't take: they are left
+                                   for small blocks of arenas; at most minimum_bytes */
+    wrt_qnx_partition *parent;  /* borrowed until deinit; NULL: none */
+    const char *name; /* copied; 1 to 31 letters, digits, _ - . and no . first; may be NULL
+                         but for the level PROCESS */
 } wrt_qnx_partition_config;
 
 /** What a partition has, uses, and holds. */

@@ -1,0 +1,1 @@
+"""What QNX alone offers; on Linux, over a simulated kernel."""
