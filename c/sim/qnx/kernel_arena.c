@@ -3,8 +3,9 @@
  * pages; the headers that the real one has between the blocks are there as bytes nobody uses.
  *
  * Small requests are served by runs: blocks that are cut into pieces of one size. Free blocks wait
- * in one queue, the first that fits is taken, and a block joins its free neighbours at once. An
- * arena that has become one free block goes to the cache, or back to the system if that is full. */
+ * in bins by their size, the first that fits is taken, and a block joins its free neighbours at
+ * once. An arena that has become one free block goes to the cache, or back to the system if that
+ * is full. */
 #include "../common/host.h"
 
 #include "../common/census.h"
@@ -20,7 +21,8 @@ enum {
     DEFAULT_SIZE = 32 * 1024,
     DEFAULT_CACHE_ARENAS = 8,
     DEFAULT_CACHE_BYTES = DEFAULT_CACHE_ARENAS * DEFAULT_SIZE,
-    PIECES = 32
+    PIECES = 32,
+    BINS = 24
 };
 
 static const size_t bands[] = {16, 24, 32, 48, 64, 80, 96, 128};
@@ -28,7 +30,7 @@ enum { BANDS = sizeof bands / sizeof bands[0] };
 
 struct block {
     struct block *before, *behind; /* in the arena */
-    struct block *sooner, *later;  /* in the queue of free blocks */
+    struct block *sooner, *later;  /* in its bin, while it is free */
     struct arena *arena;
     uint8_t *base;
     size_t size;    /* with its header */
@@ -54,7 +56,9 @@ struct core {
 
 static struct arena *arenas;
 static struct core *cache; /* the oldest first */
-static struct block *oldest, *newest;
+static struct bin {
+    struct block *first, *last;
+} bins[BINS]; /* of free blocks; each holds sizes up to twice that of the one before */
 static qk_arena_counters counters;
 static uint64_t cache_bytes_max, cache_arenas_max;
 static size_t arena_size, map_threshold;
@@ -66,26 +70,38 @@ static size_t round_up(size_t value, size_t unit)
     return (value + unit - 1) / unit * unit;
 }
 
-/* The queue of free blocks. */
+/* The bins of free blocks. */
+
+static struct bin *bin_for(size_t size)
+{
+    struct bin *bin = bins;
+
+    while (size >= 2 * LEAST_BLOCK && bin < bins + BINS - 1) {
+        size /= 2;
+        bin++;
+    }
+    return bin;
+}
 
 static void enqueue(struct block *block)
 {
     const bool in_front = lifo != qk_switched(QK_BREAK_FREE_ORDER);
+    struct bin *bin = bin_for(block->size);
 
     block->free = true;
-    block->sooner = in_front ? NULL : newest;
-    block->later = in_front ? oldest : NULL;
-    if (block->sooner != NULL) block->sooner->later = block;
-    if (block->later != NULL) block->later->sooner = block;
-    if (block->sooner == NULL) oldest = block;
-    if (block->later == NULL) newest = block;
+    block->sooner = in_front ? NULL : bin->last;
+    block->later = in_front ? bin->first : NULL;
+    *(block->sooner != NULL ? &block->sooner->later : &bin->first) = block;
+    *(block->later != NULL ? &block->later->sooner : &bin->last) = block;
     counters.free += block->size;
 }
 
 static void dequeue(struct block *block)
 {
-    *(block->sooner != NULL ? &block->sooner->later : &oldest) = block->later;
-    *(block->later != NULL ? &block->later->sooner : &newest) = block->sooner;
+    struct bin *bin = bin_for(block->size);
+
+    *(block->sooner != NULL ? &block->sooner->later : &bin->first) = block->later;
+    *(block->later != NULL ? &block->later->sooner : &bin->last) = block->sooner;
     block->free = false;
     counters.free -= block->size;
 }
@@ -110,7 +126,7 @@ static struct block *cut(struct block *block, size_t size)
     return rest;
 }
 
-/* Joins the block behind `block` to it; both are out of the queue. */
+/* Joins the block behind `block` to it; both are out of their bins. */
 static void join(struct block *block)
 {
     struct block *rest = block->behind;
@@ -201,8 +217,8 @@ static qk_error take_core(size_t bytes, bool from_cache, struct arena *arena)
     return QK_OK;
 }
 
-/* A new arena with one free block, which is queued. */
-static qk_error add_arena(size_t bytes, bool direct)
+/* A new arena with one free block. */
+static qk_error add_arena(size_t bytes, bool direct, struct block **block_out)
 {
     struct arena *arena = calloc(1, sizeof *arena);
     struct block *block = calloc(1, sizeof *block);
@@ -224,10 +240,11 @@ static qk_error add_arena(size_t bytes, bool direct)
     counters.overhead += ARENA_OVERHEAD;
     counters.blocks++;
     enqueue(block);
+    *block_out = block;
     return QK_OK;
 }
 
-/* An arena that has become one free block, which is out of the queue. */
+/* An arena that has become one free block, which is out of its bin. */
 static void drop_arena(struct arena *arena)
 {
     struct arena **at = &arenas;
@@ -243,18 +260,22 @@ static void drop_arena(struct arena *arena)
 
 /* Large blocks. */
 
-static struct block *first_fit(size_t need, size_t alignment)
+static bool fits(const struct block *block, size_t need, size_t alignment)
 {
-    struct block *block = oldest;
-
-    while (block != NULL &&
-           (block->arena->direct || block->size < padding(block, alignment) + need)) {
-        block = block->later;
-    }
-    return block;
+    return !block->arena->direct && block->size >= padding(block, alignment) + need;
 }
 
-/* Takes `need` bytes out of a queued block. */
+static struct block *first_fit(size_t need, size_t alignment)
+{
+    for (const struct bin *bin = bin_for(need); bin < bins + BINS; bin++) {
+        struct block *block = bin->first;
+        while (block != NULL && !fits(block, need, alignment)) block = block->later;
+        if (block != NULL) return block;
+    }
+    return NULL;
+}
+
+/* Takes `need` bytes out of a free block. */
 static struct block *carve(struct block *block, size_t need, size_t alignment)
 {
     const size_t pad = padding(block, alignment);
@@ -284,10 +305,9 @@ static qk_error allocate_block(size_t size, size_t alignment, struct block **blo
     struct block *block = direct ? NULL : first_fit(need, alignment);
 
     if (block == NULL) {
-        const qk_error error =
-            add_arena(round_up(need + slack + ARENA_OVERHEAD, arena_size), direct);
+        const size_t bytes = round_up(need + slack + ARENA_OVERHEAD, arena_size);
+        const qk_error error = add_arena(bytes, direct, &block);
         if (error != QK_OK) return error;
-        block = lifo != qk_switched(QK_BREAK_FREE_ORDER) ? oldest : newest;
     }
     *block_out = carve(block, need, alignment);
     if (*block_out == NULL) return QK_ENOMEM;
@@ -646,7 +666,7 @@ static void forget_blocks(void)
         cache = core->next;
         free(core);
     }
-    oldest = newest = NULL;
+    memset(bins, 0, sizeof bins);
 }
 
 static bool read_number(const char *name, intptr_t *value_out)
