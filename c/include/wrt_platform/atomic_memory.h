@@ -127,8 +127,9 @@ WRT_API WRT_NODISCARD wrt_status wrt_atomic_memory_read(const wrt_atomic_memory 
 /** Checks both copies of the record at `offset`, whatever its size. All zero in *record_out on
  * error. A caller that finds one copy damaged repairs it by writing twice what it has read.
  * offset: as wrt_atomic_memory_write().
- * Errors: INVALID_ARGUMENT (offset misaligned, or beyond the memory), STATE (not initialised, or
- * neither copy is whole), NOT_FOUND (no record begins here, or its size is damaged).
+ * Errors: INVALID_ARGUMENT (offset misaligned, or beyond the memory), STATE (not initialised; or
+ * neither copy is whole, or what is there for their size is not), NOT_FOUND (nothing here could be
+ * the size of a record).
  * Cost: the checksums of two copies.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_atomic_memory_query(const wrt_atomic_memory *memory,

@@ -87,8 +87,9 @@ static wrt_status check_offset(const char *operation, const wrt_atomic_memory *m
     return WRT_OK;
 }
 
-/* The record of this size at this offset, which is known to fit. */
-static place record_at(const wrt_atomic_memory *memory, size_t offset, size_t size)
+/* The record of this size at this offset, which is known to fit. Inline, as some below: a write
+ * of 64 bytes is hardly more than its checksums. */
+static inline place record_at(const wrt_atomic_memory *memory, size_t offset, size_t size)
 {
     uint32_t *words = (uint32_t *)(void *)(memory->memory + offset);
 
@@ -100,42 +101,52 @@ static place record_at(const wrt_atomic_memory *memory, size_t offset, size_t si
                    .check_at = 1 + data_words(size)};
 }
 
-/* The same, for what a caller asks. */
-static wrt_status find_place(const char *operation, const wrt_atomic_memory *memory, size_t offset,
-                             size_t size, place *record_out)
+/* Whether a caller may have a record of this size at this offset. */
+static bool has_place(const wrt_atomic_memory *memory, size_t offset, size_t size)
+{
+    return memory->checksum != 0 && offset % WRT_ATOMIC_ALIGNMENT == 0 && size_is_valid(size) &&
+           fits(memory, offset, record_bytes(size, memory->has_key));
+}
+
+/* Says why not. */
+static wrt_status refuse_place(const char *operation, const wrt_atomic_memory *memory,
+                               size_t offset, size_t size)
 {
     const wrt_status status = check_offset(operation, memory, offset);
     if (status != WRT_OK) return status;
     if (!size_is_valid(size)) return fail_size(operation, size);
-
-    const size_t bytes = record_bytes(size, memory->has_key);
-    if (!fits(memory, offset, bytes)) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "the record takes {0} bytes, which would end beyond the memory of "
-                               "{1} bytes",
-                               bytes, memory->memory_size);
-    }
-    *record_out = record_at(memory, offset, size);
-    return WRT_OK;
+    return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
+                           "the record takes {0} bytes, which would end beyond the memory of {1} "
+                           "bytes",
+                           record_bytes(size, memory->has_key), memory->memory_size);
 }
 
-/* The checksum that belongs to `data` under this sequence, as a slot holds it. */
-static uint64_t checksum_of(const place *record, uint32_t sequence, const uint8_t *data)
+/* What a CRC begins with: another number for every place that a record of some size can have, so
+ * that a copy of its bytes at another offset is no record. */
+static uint32_t crc_start(const place *record)
 {
-    const uint32_t prefix[] = {(uint32_t)record->offset, (uint32_t)(record->offset >> 32),
-                               record->size, sequence};
-    const wrt_atomic_memory *memory = record->memory;
+    const uint32_t spread = UINT32_C(0x9E3779B1); /* 2^32 by the golden ratio: odd, bits mixed */
+
+    return (uint32_t)WRT__CRC32C_START ^ (uint32_t)(record->offset / WRT_ATOMIC_ALIGNMENT) ^
+           (record->size * spread);
+}
+
+static uint64_t keyed_checksum(const place *record, uint32_t sequence, const uint8_t *data)
+{
     wrt__siphash hash;
 
-    if (!memory->has_key) {
-        const uint32_t state =
-            wrt__crc32c(memory->checksum, (uint32_t)WRT__CRC32C_START, prefix, sizeof prefix);
-        return (uint32_t)~wrt__crc32c(memory->checksum, state, data, record->size);
-    }
-    wrt__siphash_begin(&hash, memory->key);
+    wrt__siphash_begin(&hash, record->memory->key);
     wrt__siphash_word(&hash, record->offset);
     wrt__siphash_word(&hash, record->size | (uint64_t)sequence << 32);
     return wrt__siphash_end(&hash, data, record->size);
+}
+
+/* The checksum that belongs to `data` under this sequence, as a slot holds it. */
+static inline uint64_t checksum_of(const place *record, uint32_t sequence, const uint8_t *data)
+{
+    if (record->memory->has_key) return keyed_checksum(record, sequence, data);
+    return (uint32_t)~wrt__crc32c(crc_start(record), sequence, data, record->size,
+                                  record->memory->checksum);
 }
 
 static uint64_t load_checksum(const place *record, const uint32_t *slot)
@@ -154,31 +165,52 @@ static void store_checksum(const place *record, uint32_t *slot, uint64_t checksu
     wrt__store_release(words, (uint32_t)checksum);
 }
 
-static void store_data(uint32_t *words, const uint8_t *data, uint32_t size)
+static void store_word(uint32_t *words, const uint8_t *data)
 {
     uint32_t word;
 
-    for (; size >= WORD; size -= WORD, data += WORD) {
-        memcpy(&word, data, WORD);
-        wrt__store(words++, word);
-    }
-    if (size == 0) return;
-    word = 0;
-    memcpy(&word, data, size);
+    memcpy(&word, data, WORD);
     wrt__store(words, word);
+}
+
+static void load_word(uint8_t *data_out, const uint32_t *words)
+{
+    const uint32_t word = wrt__load(words);
+
+    memcpy(data_out, &word, WORD);
+}
+
+/* Four words at a time; what is left of the last one is zero. */
+static void store_data(uint32_t *words, const uint8_t *data, uint32_t size)
+{
+    uint8_t rest[WORD] = {0};
+
+    for (; size >= 4 * WORD; size -= 4 * WORD, data += 4 * WORD, words += 4) {
+        store_word(words, data);
+        store_word(words + 1, data + WORD);
+        store_word(words + 2, data + 2 * WORD);
+        store_word(words + 3, data + 3 * WORD);
+    }
+    for (; size >= WORD; size -= WORD, data += WORD) store_word(words++, data);
+    if (size == 0) return;
+    for (uint32_t i = 0; i < size; i++) rest[i] = data[i];
+    store_word(words, rest);
 }
 
 static void load_data(uint8_t *data_out, const uint32_t *words, uint32_t size)
 {
-    uint32_t word;
+    uint8_t rest[WORD];
 
-    for (; size >= WORD; size -= WORD, data_out += WORD) {
-        word = wrt__load(words++);
-        memcpy(data_out, &word, WORD);
+    for (; size >= 4 * WORD; size -= 4 * WORD, data_out += 4 * WORD, words += 4) {
+        load_word(data_out, words);
+        load_word(data_out + WORD, words + 1);
+        load_word(data_out + 2 * WORD, words + 2);
+        load_word(data_out + 3 * WORD, words + 3);
     }
+    for (; size >= WORD; size -= WORD, data_out += WORD) load_word(data_out, words++);
     if (size == 0) return;
-    word = wrt__load(words);
-    memcpy(data_out, &word, size);
+    load_word(rest, words);
+    for (uint32_t i = 0; i < size; i++) data_out[i] = rest[i];
 }
 
 /* Which of two sequences was written later; they wrap. */
@@ -364,19 +396,18 @@ wrt_status wrt_atomic_memory_init(wrt_atomic_memory *memory, const wrt_atomic_me
 wrt_status wrt_atomic_memory_write(const wrt_atomic_memory *memory, size_t offset, const void *data,
                                    size_t size)
 {
-    place record;
     uint32_t *slot;
     uint32_t sequence;
 
     if (memory == NULL || data == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "memory or data is NULL");
     }
-    wrt_status status = find_place(__func__, memory, offset, size, &record);
-    if (status != WRT_OK) return status;
+    if (!has_place(memory, offset, size)) return refuse_place(__func__, memory, offset, size);
+    const place record = record_at(memory, offset, size);
     if (overlap(&record, data)) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "data lies in the record itself");
     }
-    status = choose_slot(__func__, &record, &slot, &sequence);
+    const wrt_status status = choose_slot(__func__, &record, &slot, &sequence);
     if (status != WRT_OK) return status;
     if (wrt__load(record.size_word) != record.size) wrt__store(record.size_word, record.size);
     fill_slot(&record, slot, sequence, data);
@@ -386,13 +417,11 @@ wrt_status wrt_atomic_memory_write(const wrt_atomic_memory *memory, size_t offse
 wrt_status wrt_atomic_memory_read(const wrt_atomic_memory *memory, size_t offset, void *data_out,
                                   size_t size)
 {
-    place record;
-
     if (memory == NULL || data_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "memory or data_out is NULL");
     }
-    const wrt_status status = find_place(__func__, memory, offset, size, &record);
-    if (status != WRT_OK) return status;
+    if (!has_place(memory, offset, size)) return refuse_place(__func__, memory, offset, size);
+    const place record = record_at(memory, offset, size);
     if (read_record(&record, data_out)) return WRT_OK;
     memset(data_out, 0, size); /* not a byte of what was not whole */
     return fail_missing(__func__, &record);

@@ -3,7 +3,7 @@
  * to be kept. */
 #include "crc32c.h"
 
-typedef uint32_t (*method_fn)(uint32_t state, const uint8_t *bytes, size_t size);
+typedef uint32_t (*method_fn)(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size);
 
 /* Remainders of the 16 half bytes. */
 static const uint32_t remainders[16] = {
@@ -12,12 +12,17 @@ static const uint32_t remainders[16] = {
     0xC38D26C4u, 0xD3D3E1ABu, 0xE330A81Au, 0xF36E6F75u,
 };
 
-uint32_t wrt__crc32c_nibbles(uint32_t state, const uint8_t *bytes, size_t size)
+static uint32_t divide(uint32_t state, uint32_t half_bytes)
 {
+    for (uint32_t i = 0; i < half_bytes; i++) state = (state >> 4) ^ remainders[state & 15];
+    return state;
+}
+
+uint32_t wrt__crc32c_nibbles(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size)
+{
+    state = divide(state ^ word, 8);
     for (size_t i = 0; i < size; i++) {
-        state ^= bytes[i];
-        state = (state >> 4) ^ remainders[state & 15];
-        state = (state >> 4) ^ remainders[state & 15];
+        state = divide(state ^ bytes[i], 2);
     }
     return state;
 }
@@ -31,7 +36,8 @@ uint32_t wrt__crc32c_nibbles(uint32_t state, const uint8_t *bytes, size_t size)
 
 static const method_fn methods[] = {[WRT__CRC32C_NIBBLES] = wrt__crc32c_nibbles, LARGE_METHODS};
 
-uint32_t wrt__crc32c(uint32_t method, uint32_t state, const void *bytes, size_t size)
+uint32_t wrt__crc32c(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size,
+                     uint32_t method)
 {
-    return methods[method](state, bytes, size);
+    return methods[method](state, word, bytes, size);
 }

@@ -26,9 +26,11 @@ enum wrt__crc32c_method {
 
 enum { WRT__CRC32C_START = -1 }; /* all bits set: what a fresh checksum begins with */
 
-/* Goes on from `state`, which is what the last call returned, or WRT__CRC32C_START. The checksum
- * is the complement of the last state. `method` is one that this processor has. */
-uint32_t wrt__crc32c(uint32_t method, uint32_t state, const void *bytes, size_t size);
+/* Goes on from `state`, which is what the last call returned, or WRT__CRC32C_START, with the four
+ * bytes of `word`, its lowest first, and then `bytes`. The checksum is the complement of the last
+ * state. `method` is one that this processor has. */
+uint32_t wrt__crc32c(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size,
+                     uint32_t method);
 
 /* The best method of this processor. Each port answers it; asked when an object is made. */
 uint32_t wrt__port_crc32c(void);
@@ -38,8 +40,8 @@ uint32_t wrt__port_crc32c(void);
 bool wrt__crc32c_instruction_works(uint64_t capabilities);
 
 /* The methods themselves. */
-uint32_t wrt__crc32c_nibbles(uint32_t state, const uint8_t *bytes, size_t size);
-uint32_t wrt__crc32c_sliced(uint32_t state, const uint8_t *bytes, size_t size);
-uint32_t wrt__crc32c_instruction(uint32_t state, const uint8_t *bytes, size_t size);
+uint32_t wrt__crc32c_nibbles(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size);
+uint32_t wrt__crc32c_sliced(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size);
+uint32_t wrt__crc32c_instruction(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size);
 
 #endif

@@ -23,6 +23,12 @@ static inline uint32_t take_eight(uint32_t state, const uint8_t *bytes)
     return state;
 }
 
+static inline uint32_t take_four(uint32_t state, uint32_t word)
+{
+    __asm__(".arch_extension crc\n\tcrc32cw %w0, %w0, %w1" : "+r"(state) : "r"(word));
+    return state;
+}
+
 static inline uint32_t take_one(uint32_t state, const uint8_t *byte)
 {
     __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(state) : "r"((uint32_t)*byte));
@@ -54,8 +60,9 @@ static uint32_t three_streams(uint32_t state, const uint8_t *bytes)
     return multiply(state, behind_two) ^ multiply(second, behind_one) ^ third;
 }
 
-uint32_t wrt__crc32c_instruction(uint32_t state, const uint8_t *bytes, size_t size)
+uint32_t wrt__crc32c_instruction(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size)
 {
+    state = take_four(state, word);
     for (; size >= 3 * STREAM; size -= 3 * STREAM, bytes += 3 * STREAM) {
         state = three_streams(state, bytes);
     }

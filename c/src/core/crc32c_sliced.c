@@ -62,8 +62,9 @@ static uint32_t fold(uint32_t word, size_t behind)
            tables[behind + 1][word >> 16 & 255] ^ tables[behind][word >> 24];
 }
 
-uint32_t wrt__crc32c_sliced(uint32_t state, const uint8_t *bytes, size_t size)
+uint32_t wrt__crc32c_sliced(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size)
 {
+    state = fold(state ^ word, 0);
     for (; size >= 8; size -= 8, bytes += 8) {
         state = fold(state ^ read_word(bytes), 4) ^ fold(read_word(bytes + 4), 0);
     }
@@ -82,9 +83,9 @@ bool wrt__crc32c_instruction_works(uint64_t capabilities)
     return false;
 }
 
-uint32_t wrt__crc32c_instruction(uint32_t state, const uint8_t *bytes, size_t size)
+uint32_t wrt__crc32c_instruction(uint32_t state, uint32_t word, const uint8_t *bytes, size_t size)
 {
-    return wrt__crc32c_sliced(state, bytes, size);
+    return wrt__crc32c_sliced(state, word, bytes, size);
 }
 
 #endif

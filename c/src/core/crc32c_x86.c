@@ -28,11 +28,11 @@ typedef struct joint {
 static const joint long_joint = {0xE417F38Au, 0x3F70CC6Fu};
 static const joint short_joint = {0x39D3B296u, 0x878A92A7u};
 
-static uint64_t load(const uint8_t *bytes)
+static inline uint64_t load(const uint8_t *bytes, size_t size)
 {
-    uint64_t word;
+    uint64_t word = 0;
 
-    memcpy(&word, bytes, sizeof word);
+    memcpy(&word, bytes, size);
     return word;
 }
 
@@ -50,17 +50,18 @@ WITH_SSE42 static uint64_t three_streams(uint64_t state, const uint8_t *bytes, s
     uint64_t second = 0, third = 0;
 
     for (size_t i = 0; i < stream; i += 8) {
-        state = __builtin_ia32_crc32di(state, load(bytes + i));
-        second = __builtin_ia32_crc32di(second, load(bytes + stream + i));
-        third = __builtin_ia32_crc32di(third, load(bytes + 2 * stream + i));
+        state = __builtin_ia32_crc32di(state, load(bytes + i, 8));
+        second = __builtin_ia32_crc32di(second, load(bytes + stream + i, 8));
+        third = __builtin_ia32_crc32di(third, load(bytes + 2 * stream + i, 8));
     }
     const uint64_t both = multiply(state, join->behind_two) ^ multiply(second, join->behind_one);
     return __builtin_ia32_crc32di(0, both) ^ third;
 }
 
-WITH_SSE42 uint32_t wrt__crc32c_instruction(uint32_t state, const uint8_t *bytes, size_t size)
+WITH_SSE42 uint32_t wrt__crc32c_instruction(uint32_t state, uint32_t word, const uint8_t *bytes,
+                                            size_t size)
 {
-    uint64_t wide = state;
+    uint64_t wide = __builtin_ia32_crc32si(state, word);
 
     for (; size >= 3 * LONG_STREAM; size -= 3 * LONG_STREAM, bytes += 3 * LONG_STREAM) {
         wide = three_streams(wide, bytes, LONG_STREAM, &long_joint);
@@ -68,8 +69,18 @@ WITH_SSE42 uint32_t wrt__crc32c_instruction(uint32_t state, const uint8_t *bytes
     for (; size >= 3 * SHORT_STREAM; size -= 3 * SHORT_STREAM, bytes += 3 * SHORT_STREAM) {
         wide = three_streams(wide, bytes, SHORT_STREAM, &short_joint);
     }
-    for (; size >= 8; size -= 8, bytes += 8) wide = __builtin_ia32_crc32di(wide, load(bytes));
+    for (; size >= 32; size -= 32, bytes += 32) {
+        wide = __builtin_ia32_crc32di(wide, load(bytes, 8));
+        wide = __builtin_ia32_crc32di(wide, load(bytes + 8, 8));
+        wide = __builtin_ia32_crc32di(wide, load(bytes + 16, 8));
+        wide = __builtin_ia32_crc32di(wide, load(bytes + 24, 8));
+    }
+    for (; size >= 8; size -= 8, bytes += 8) wide = __builtin_ia32_crc32di(wide, load(bytes, 8));
     state = (uint32_t)wide;
+    if (size >= 4) {
+        state = __builtin_ia32_crc32si(state, (uint32_t)load(bytes, 4));
+        size -= 4, bytes += 4;
+    }
     for (; size > 0; size--, bytes++) state = __builtin_ia32_crc32qi(state, *bytes);
     return state;
 }

@@ -8,6 +8,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod aliases;
+pub mod atomic_memory;
 mod caller;
 pub mod enforcement;
 mod error;
@@ -34,6 +35,7 @@ mod value;
 pub mod wasi;
 
 pub use aliases::*;
+pub use atomic_memory::{AtomicMemoryOps, AtomicMemoryReader, CustomProvider};
 pub use caller::Caller;
 pub use enforcement::{Enforcement, EnforcementState};
 pub use error::{Error, ErrorKind, Result};

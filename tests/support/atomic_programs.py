@@ -1,0 +1,92 @@
+"""Builds the C programs that torture records, also with the library broken on purpose.
+
+A fault is a text of atomic_memory.c and what comes in its place; one that no longer finds its text
+fails, so no fault is forgotten when the code changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import ROOT, run
+
+Fault = tuple[str, str]
+
+# The order of the stores: as if the data came last.
+SWAPPED: Fault = (
+    "    store_data(slot + 1, data, record->size);\n    wrt__store_release(slot, sequence);\n",
+    "    wrt__store_release(slot, sequence);\n    store_data(slot + 1, data, record->size);\n",
+)
+NEVER_MARKED: Fault = ("wrt__store_release(slot, sequence | BEING_WRITTEN);", "")
+# The order of the slots: as if a write replaced the copy that readers have.
+NEWER_REPLACED: Fault = ("record->slots[newest ^ i ^ 1]", "record->slots[newest ^ i]")
+# A reader that doesn't look whether it was overtaken.
+NOT_LOOKING_BACK: Fault = ("if (wrt__load(slot) != sequence) return OVERTAKEN;", "")
+# A writer that readers can't run beside.
+NOT_ATOMIC: Fault = ("wrt__store(words, word);", "*words = word;")
+# A reader that gives up instead of beginning again.
+GIVING_UP: Fault = (
+    "while (wrt__load(record->slots[0]) != seen[0] || wrt__load(record->slots[1]) != seen[1]);",
+    "while (0);",
+)
+
+OTHERS = [
+    *(f"c/src/core/{name}.c" for name in ("config", "siphash", "status")),
+    "c/src/linux/port.c",
+]
+CHECKSUM = [
+    *(f"c/src/core/crc32c{name}.c" for name in ("", "_arm", "_sliced", "_x86")),
+    "c/src/linux/checksum.c",
+]
+FLAGS = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
+FLAGS += [f"-I{ROOT}/c/include"]
+
+
+class Programs:
+    """Programs of tests/support, linked with the parts of the library that they need."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.built: dict[object, Path] = {}
+
+    def build(
+        self,
+        name: str,
+        *faults: Fault,
+        checksum: bool = True,
+        flags: tuple[str, ...] = (),
+    ) -> Path:
+        """Builds tests/support/<name>.c; without `checksum`, with one that finds nothing."""
+        variant = (name, faults, checksum, flags)
+        if variant in self.built:
+            return self.built[variant]
+        program = self.built[variant] = self.folder / f"{name}-{len(self.built)}"
+        source = self.folder / f"{program.name}.c"
+        source.write_text(broken("c/src/core/atomic_memory.c", faults))
+        sources = [*OTHERS, *(CHECKSUM if checksum else ["tests/support/no_checksum.c"])]
+        include = f"-I{ROOT}/c/src/core"
+        files = [source, *(ROOT / file for file in sources), ROOT / f"tests/support/{name}.c"]
+        run("cc", *FLAGS, *flags, include, "-o", program, *files)
+        return program
+
+    def counts(
+        self,
+        name: str,
+        *arguments: object,
+        faults: Sequence[Fault] = (),
+        checksum: bool = True,
+        flags: tuple[str, ...] = (),
+    ) -> dict[str, int]:
+        """What a program printed: words and numbers in turns."""
+        program = self.build(name, *faults, checksum=checksum, flags=flags)
+        words = run(program, *map(str, arguments)).split()
+        return {word: int(number) for word, number in zip(words[::2], words[1::2])}
+
+
+def broken(path: str, faults: Sequence[Fault]) -> str:
+    text = (ROOT / path).read_text()
+    for good, bad in faults:
+        assert text.count(good) == 1, f"{path} has changed: write {good!r} anew"
+        text = text.replace(good, bad)
+    return text
