@@ -8,7 +8,7 @@
 
 int32_t qk_process_id(void)
 {
-    return QK_PROCESS_SELF;
+    return qk_process_self();
 }
 
 uint32_t qk_processors(void)

@@ -283,6 +283,11 @@ const qk_process *qk_process_at(uint32_t index)
     return process;
 }
 
+int32_t qk_process_self(void)
+{
+    return self.id;
+}
+
 bool qk_process_is_caller(int32_t id)
 {
     return id == self.id;
@@ -297,6 +302,6 @@ void qk_process_reset(void)
     }
     self.partition = NULL;
     self.used = 0;
-    next_id = self.id + 1;
+    self.id = next_id++; /* another world is another process, to which old objects don't belong */
     start_bytes = START_BYTES;
 }

@@ -85,6 +85,9 @@ void qk_process_set_start(uint64_t bytes);
 const qk_process *qk_process_at(uint32_t index);
 bool qk_process_is_caller(int32_t id);
 
+/* The caller's own number; a new one after each reset. */
+int32_t qk_process_self(void);
+
 /* Ends all children and forgets them. */
 void qk_process_reset(void);
 
