@@ -435,7 +435,8 @@ WAYS = {
     ),
     "forked child": (
         "events.listen(print); wait_for_taker(); child = os.fork(); "
-        "sys.exit(5) if child == 0 else sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))",
+        "sys.exit(5) if child == 0 else None; "
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))",
         5,
     ),
     "asyncio": (

@@ -11,11 +11,11 @@
  *     wrt_watch_config watch_config = {0};
  *     watch_config.struct_size = sizeof watch_config;
  *     watch_config.name = "critical_module";
- *     watch_config.instance = &instance;
- *     watch_config.feed = WRT_WATCH_FEED_ENGINE;
+ *     watch_config.instance = &instance; // to be interrupted if it hangs
+ *     watch_config.auto_kill = WRT_WATCH_KILL_ON;
  *     status = wrt_watchdog_watch(&watchdog, &watch_config, &watch);
- *     status = wrt_instance_call(&instance, &call);
- *     status = wrt_watch_end(&watch);
+ *     status = wrt_instance_call(&instance, &call); // its host functions beat as they make
+ * progress status = wrt_watch_end(&watch);
  *
  * A check looks at each heartbeat counter. Work is reported as hung at the check that finds its
  * counter unchanged for the N-th time, N = time-out / check interval, rounded up. With checks on
@@ -27,7 +27,8 @@
  *   nothing: whoever kept the monitor from running (a stopped process, a suspended machine) may
  *   have kept the work from running. Two late ones in a row count, or slow checks would hide every
  *   hang;
- * - a check less than half an interval after the one before it is not made at all.
+ * - a check less than half an interval after the one before it, or less than a whole one if that
+ *   was late, is not made at all.
  *
  * A hang is reported once; when the work beats again it has recovered, and its next hang is
  * reported again. Reports are events: WRT_EVENT_WATCHDOG_EXPIRED, and after an automatic kill
@@ -63,8 +64,9 @@ enum wrt_watchdog_limit {
 /** Where the heartbeats of a watch come from. */
 enum wrt_watch_feed {
     WRT_WATCH_FEED_CALLER = 0, /* wrt_watch_heartbeat() */
-    WRT_WATCH_FEED_ENGINE = 1  /* the instance's own (wrt_instance_heartbeat()), and the caller's;
-                                  an instance that runs no call does not beat */
+    WRT_WATCH_FEED_ENGINE = 1  /* the instance's own (wrt_instance_heartbeat()), and the caller's:
+                                  finds what hangs inside the host. A guest in an endless loop
+                                  beats; an instance that runs no call does not */
 };
 
 /** What becomes of the instance of hung work. */

@@ -167,12 +167,19 @@ static bool note_lateness(wrt_watchdog *watchdog, uint64_t passed_ns)
     return counts;
 }
 
+/* Sooner after the last check, nothing is looked at: half an interval, so that a timer may waver;
+ * a whole one after a late check, for then others are late as well. */
+static uint64_t least_interval(const wrt_watchdog *watchdog)
+{
+    return watchdog->was_late ? watchdog->check_interval_ns : watchdog->check_interval_ns / 2;
+}
+
 void wrt__watchdog_check_all(wrt_watchdog *watchdog, uint64_t now_ns)
 {
     const uint64_t passed_ns =
         watchdog->has_checked ? now_ns - watchdog->checked_ns : watchdog->check_interval_ns;
 
-    if (passed_ns < watchdog->check_interval_ns / 2) return;
+    if (passed_ns < least_interval(watchdog)) return;
     const bool counts = note_lateness(watchdog, passed_ns);
     watchdog->has_checked = true;
     watchdog->checked_ns = now_ns;
