@@ -12,7 +12,8 @@ enum {
     WAITS = 1,      /* a thread waits */
     WAKING = 2,     /* it does, and a request is about to wake it */
     WAKE_AGAIN = 3, /* another request came meanwhile */
-    CLAIMED = 4     /* a thread is about to wait: it will look at `requested` once more */
+    CLAIMED = 4,    /* a thread is about to wait: it will look at `requested` once more */
+    LEAVING = 8     /* beside WAKING and WAKE_AGAIN: it is awake, and goes when the mark is gone */
 };
 
 /* A sleeper that finds itself marked looks LEAVE_LOOKS times, then every LEAVE_NS nanoseconds. */
@@ -35,8 +36,9 @@ static bool end_waking(wrt_cancel_token *token)
     uint32_t seen = WAKING;
 
     if (wrt__compare_exchange(&token->waiting, &seen, WAITS)) return true;
-    wrt__store_ordered(&token->waiting, WAKING);
-    return false;
+    if (seen == WAKE_AGAIN && wrt__compare_exchange(&token->waiting, &seen, WAKING)) return false;
+    wrt__store_ordered(&token->waiting, NOBODY); /* it is leaving */
+    return true;
 }
 
 void wrt_cancel_request(wrt_cancel_token *token)
@@ -76,19 +78,32 @@ static wrt_status sleep_on(wrt_cancel_token *token, const wrt_thread_system *sys
     return status == WRT_ERR_TIMED_OUT ? WRT_OK : status;
 }
 
+/* Says that the thread is awake; true if no request uses the system. */
+static bool begin_leaving(wrt_cancel_token *token)
+{
+    uint32_t seen = WAITS;
+    uint32_t next = NOBODY;
+
+    while (!wrt__compare_exchange(&token->waiting, &seen, next)) {
+        next = seen == WAITS ? (uint32_t)NOBODY : seen | LEAVING;
+    }
+    return next == NOBODY;
+}
+
 /* Lets go of the token when no request uses the system any more. */
 static void leave(wrt_cancel_token *token, const wrt_thread_system *system)
 {
-    uint32_t seen = WAITS;
+    if (begin_leaving(token)) return;
 
-    for (int looks = 0; !wrt__compare_exchange(&token->waiting, &seen, NOBODY); looks++) {
+    uint32_t seen = wrt__load_ordered(&token->waiting);
+    for (int looks = 0; (seen & LEAVING) != 0; looks++) {
         wrt__spin_hint();
         if (looks >= LEAVE_LOOKS) {
             const wrt_status woken_or_not =
                 system->ops->wait(system->self, &token->waiting, seen, LEAVE_NS);
             (void)woken_or_not;
         }
-        seen = WAITS;
+        seen = wrt__load_ordered(&token->waiting);
     }
 }
 
