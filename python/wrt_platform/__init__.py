@@ -38,6 +38,14 @@ if TYPE_CHECKING:
     from wrt_platform.errors import TrapError as TrapError
     from wrt_platform.errors import UnsupportedError as UnsupportedError
     from wrt_platform.errors import WrtError as WrtError
+    from wrt_platform.events import Event as Event
+    from wrt_platform.events import EventKind as EventKind
+    from wrt_platform.events import Events as Events
+    from wrt_platform.events import EventsBuilder as EventsBuilder
+    from wrt_platform.executor import InstanceExecutor as InstanceExecutor
+    from wrt_platform.executor import InstanceExecutorBuilder as InstanceExecutorBuilder
+    from wrt_platform.executor import ModuleExecutor as ModuleExecutor
+    from wrt_platform.executor import ModuleExecutorBuilder as ModuleExecutorBuilder
     from wrt_platform.function import Function as Function
     from wrt_platform.guest import Frame as Frame
     from wrt_platform.host_function import PENDING as PENDING
@@ -61,6 +69,10 @@ if TYPE_CHECKING:
     from wrt_platform.lock import LockProtocol as LockProtocol
     from wrt_platform.memory import Memory as Memory
     from wrt_platform.memory import MemoryBuilder as MemoryBuilder
+    from wrt_platform.memory_account import CountedAllocator as CountedAllocator
+    from wrt_platform.memory_account import CountedAllocatorBuilder as CountedAllocatorBuilder
+    from wrt_platform.memory_account import MemoryAccount as MemoryAccount
+    from wrt_platform.memory_account import MemoryAccountBuilder as MemoryAccountBuilder
     from wrt_platform.module import Module as Module
     from wrt_platform.module import ModuleBuilder as ModuleBuilder
     from wrt_platform.module import WasmModule as WasmModule
@@ -100,6 +112,12 @@ if TYPE_CHECKING:
     from wrt_platform.thread_system import ThreadBuilder as ThreadBuilder
     from wrt_platform.thread_system import ThreadPriority as ThreadPriority
     from wrt_platform.thread_system import ThreadSystem as ThreadSystem
+    from wrt_platform.threading import LinuxThreadPool as LinuxThreadPool
+    from wrt_platform.threading import QnxThreadPool as QnxThreadPool
+    from wrt_platform.threading import TaskHandle as TaskHandle
+    from wrt_platform.threading import ThreadPool as ThreadPool
+    from wrt_platform.threading import ThreadPoolConfig as ThreadPoolConfig
+    from wrt_platform.threading import WasmTask as WasmTask
     from wrt_platform.values import ExternKind as ExternKind
     from wrt_platform.values import FunctionType as FunctionType
     from wrt_platform.values import GlobalType as GlobalType
@@ -115,6 +133,8 @@ if TYPE_CHECKING:
     from wrt_platform.wasi import Wasi as Wasi
     from wrt_platform.wasi import WasiBuilder as WasiBuilder
     from wrt_platform.wasi import WasiConfig as WasiConfig
+    from wrt_platform.watchdog import SoftwareWatchdog as SoftwareWatchdog
+    from wrt_platform.watchdog import WatchHandle as WatchHandle
 
     __version__: str
 
@@ -129,6 +149,8 @@ _HOMES = {
         "OutOfMemoryError PendingError PermissionDeniedError StateError SystemCallError "
         "TimedOutError TrapError UnsupportedError WrtError"
     ),
+    "events": "Event EventKind Events EventsBuilder",
+    "executor": ("InstanceExecutor InstanceExecutorBuilder ModuleExecutor ModuleExecutorBuilder"),
     "function": "Function",
     "guest": "Frame",
     "host_function": "PENDING HostFunction HostFunctionBuilder",
@@ -140,14 +162,16 @@ _HOMES = {
     "linux.threading": "LinuxThreadSystem LinuxThreadSystemBuilder",
     "lock": "Lock LockProtocol",
     "memory": "Memory MemoryBuilder",
+    "memory_account": (
+        "CountedAllocator CountedAllocatorBuilder MemoryAccount MemoryAccountBuilder"
+    ),
     "module": "Module ModuleBuilder WasmModule",
     "page_allocator": "PAGE_SIZE PageAllocator Protection VerificationLevel",
     "pool": "PoolAllocator PoolAllocatorBuilder",
     "qnx.arena": "QnxArenaAllocator QnxArenaAllocatorBuilder",
     "qnx.memory": "QnxAllocator QnxAllocatorBuilder QnxProtFlags",
     "qnx.partition": (
-        "PartitionGuard QnxIsolation QnxMemoryPartition QnxMemoryPartitionBuilder "
-        "QnxPartitionFlags"
+        "PartitionGuard QnxIsolation QnxMemoryPartition QnxMemoryPartitionBuilder QnxPartitionFlags"
     ),
     "qnx.sync": "QnxFutex QnxFutexBuilder QnxLock QnxLockBuilder QnxSyncPriority",
     "qnx.threading": "QnxThreadSystem QnxThreadSystemBuilder",
@@ -155,12 +179,14 @@ _HOMES = {
     "static_memory": "StaticAllocator StaticAllocatorBuilder",
     "sync": "FutexLike",
     "table": "Global Table TableBuilder",
+    "threading": ("LinuxThreadPool QnxThreadPool TaskHandle ThreadPool ThreadPoolConfig WasmTask"),
     "thread_system": "CpuSet ThreadBuilder ThreadPriority ThreadSystem",
     "values": (
         "ExternKind FunctionType GlobalType MemoryType TableType ValueType externref f32 f64 "
         "funcref i32 i64"
     ),
     "wasi": "Wasi WasiBuilder WasiConfig",
+    "watchdog": "SoftwareWatchdog WatchHandle",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -18,7 +18,7 @@ from wrt_platform.errors import (
     check,
 )
 from wrt_platform.execution import Abandoned, host_call
-from wrt_platform.store import current_entry, register
+from wrt_platform.store import current_entry, entry_of_worker, register
 from wrt_platform.values import (
     FunctionType,
     ValueType,
@@ -246,7 +246,7 @@ def _not_answered(kind: Any, error: BaseException, trace: Any) -> int:
 @ffi.def_extern(name="py_wrt_host_fn", error=lib.WRT_ERR_HOST, onerror=_not_answered)  # type: ignore[untyped-decorator]
 def _host_fn(context: Any, caller: Any, values: Any) -> int:
     """Where the C library enters Python."""
-    entry = current_entry()
+    entry = current_entry() or entry_of_worker(caller)
     callee: Callee = ffi.from_handle(context)
     assert entry is not None
     entry.leave()

@@ -31,14 +31,20 @@ if TYPE_CHECKING:
 
     from wrt_platform.function import Function
 
-__all__ = ["Store", "Turn"]
+__all__ = ["Borrower", "Store", "Turn", "WorkerEntry"]
 
+_PENDING = 0.001  # seconds between two tries of a host function on a worker
 _PATIENCE = 1.0  # seconds that a call waits for one and the same call of another thread
 _COURTESY = 0.02  # seconds that a runner waits at most, for others to come in
 
 _turns = threading.Condition()  # guards who has which turn, and which Stores are one
 _within = threading.local()  # .entry: the C call that this thread is inside of
 _owners: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # by C address
+_borrowers: weakref.WeakSet[Borrower] = weakref.WeakSet()
+_LENT = (
+    "the instance, or one that it is linked with, is lent to a thread pool's executor; "
+    "close that first, or call it as a task"
+)
 
 
 def register(pointer: Any, owner: Any) -> None:
@@ -67,6 +73,7 @@ class Store:
         self._depth = 0  # host functions may call again
         self._serial = 0  # of the turns
         self.abandoned = False  # the holder is in a host function that has not come back in time
+        self.borrower: Borrower | None = None  # an executor has the turn until it gives it back
         self.calls_python = False  # a host function here is written in Python
         self.calls_system = False  # one here may wait: WASI
         self._objects: dict[int, Any] = {}
@@ -183,6 +190,31 @@ class Store:
             root.abandoned = root._depth > 0
             _turns.notify_all()
 
+    def lend(self, borrower: Borrower) -> None:
+        """Gives the whole set to an executor, whose workers run its guests: until give_back(),
+        all others are refused. Raises StateError while it is in use."""
+        turn = Turn(self)
+        turn.__enter__()
+        with _turns:
+            root = self.root()
+            if root._depth > 1:
+                root._depth -= 1
+                raise StateError("a guest is running, or a call of it is inside a host function")
+            root._holder, root.borrower = 0, borrower
+
+    def give_back(self) -> None:
+        """Ends a loan."""
+        with _turns:
+            self.root().borrower = None
+        Turn(self).__exit__(None, None, None)
+
+    def shares_with(self, other: Store) -> bool:
+        """Whether guests of the two can't run at once: they are one, or have an allocator in
+        common, which serves one caller."""
+        mine, theirs = self.root(), other.root()
+        locks = {id(lock) for lock in mine._allocator_locks}
+        return mine is theirs or any(id(lock) in locks for lock in theirs._allocator_locks)
+
     def _acquire(self) -> Store:
         while True:
             root = self.root()
@@ -245,6 +277,66 @@ class Entry:
         self._root = self.store._acquire()
 
 
+class Borrower:
+    """What runs guests on the workers of a thread pool: an executor."""
+
+    def store_of(self, address: int) -> Store | None:
+        """The Store of the instance at an address, if it is one of his, or else of the task that
+        this thread runs."""
+        raise NotImplementedError
+
+    def note_failure(self, failure: BaseException, name: str) -> None:
+        """A host function of the task that this thread runs raised."""
+        raise NotImplementedError
+
+
+class WorkerEntry:
+    """A host function on a worker of a thread pool: no lock is held there, and while it runs the
+    turn is its own."""
+
+    __slots__ = ("_borrower", "_holder", "_outer", "failed_in", "failure", "pending", "store")
+
+    def __init__(self, store: Store, borrower: Borrower) -> None:
+        self.store = store
+        self.failure: BaseException | None = None
+        self.failed_in = ""
+        self.pending = False
+        self._borrower = borrower
+
+    def leave(self) -> None:
+        """The host function begins."""
+        self._outer = getattr(_within, "entry", None)
+        _within.entry = None
+        with _turns:
+            root = self.store.root()
+            self._holder, root._holder = root._holder, threading.get_ident()
+
+    def come_back(self) -> None:
+        """It has ended."""
+        _within.entry = self._outer
+        with _turns:
+            self.store.root()._holder = self._holder
+        if self.failure is not None:
+            self._borrower.note_failure(self.failure, self.failed_in)
+        elif self.pending:
+            time.sleep(_PENDING)
+
+
+def add_borrower(borrower: Borrower) -> None:
+    """From now on host functions on workers may belong to this one."""
+    _borrowers.add(borrower)
+
+
+def entry_of_worker(caller: Any) -> WorkerEntry | None:
+    """For a host function on a thread that came from no call of Python."""
+    address = address_of(caller)
+    for borrower in list(_borrowers):
+        store = borrower.store_of(address)
+        if store is not None:
+            return WorkerEntry(store, borrower)
+    return None
+
+
 def current_entry() -> Entry | None:
     """The C call that this thread is inside of."""
     entry: Entry | None = getattr(_within, "entry", None)
@@ -297,6 +389,8 @@ class Turn:
             root = self._store.root()
             if root._depth == 0 or root._holder == me:
                 return root
+            if root.borrower is not None:
+                raise StateError(_LENT)
             if root.abandoned:
                 raise StateError(
                     "a host function of an earlier call, which ran out of time, "

@@ -356,6 +356,13 @@ WRT_API WRT_NODISCARD wrt_status wrt_thread_pool_query(const wrt_thread_pool *po
 WRT_API WRT_NODISCARD wrt_status wrt_thread_pool_worker(const wrt_thread_pool *pool, uint32_t index,
                                                         wrt_thread_pool_worker_report *report_out);
 
+/** The task that the calling thread, a worker of the pool, is running: for host functions that want
+ * to know whose they are. *task_out is NULL on error.
+ * Errors: NOT_FOUND (the caller is no worker of this pool, or runs no task), STATE.
+ * Cost: a query of the system; linear in the workers. */
+WRT_API WRT_NODISCARD wrt_status wrt_thread_pool_current(const wrt_thread_pool *pool,
+                                                         wrt_task **task_out);
+
 /** Takes no more tasks, deals with those that are there by `mode`, and ends the workers. May be
  * called again, from DRAIN to CANCEL as well. A worker of the pool must not call it. *left_out, if
  * not NULL: workers that have not ended, lost ones not counted.

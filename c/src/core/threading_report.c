@@ -98,3 +98,24 @@ wrt_status wrt_thread_pool_worker(const wrt_thread_pool *pool, uint32_t index,
     if (status == WRT_OK) *report_out = report;
     return status;
 }
+
+wrt_status wrt_thread_pool_current(const wrt_thread_pool *pool, wrt_task **task_out)
+{
+    const wrt__pool *parts = wrt__pool_of(pool, __func__);
+    wrt_thread_report caller;
+
+    if (parts == NULL) return wrt_error_last()->status;
+    if (task_out == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "task_out is NULL");
+    *task_out = NULL;
+    const wrt_status status = parts->system.ops->query(parts->system.self, NULL, &caller);
+    if (status != WRT_OK) return status;
+    for (uint32_t i = 0; i < parts->worker_count; i++) {
+        wrt__worker *worker = wrt__pool_worker(parts, i);
+        if (wrt__load(&worker->state) == WRT_WORKER_FREE) continue;
+        if (worker->system_id != caller.system_id) continue;
+        if (wrt__load_acquire(&worker->binding) == WRT__UNBOUND) break;
+        *task_out = worker->task;
+        return WRT_OK;
+    }
+    return wrt_fail(WRT_ERR_NOT_FOUND, __func__, "the calling thread runs no task of this pool");
+}
