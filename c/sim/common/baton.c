@@ -17,6 +17,7 @@ static int64_t last_arrival;
 static int64_t first_arrival;
 static int32_t closed_with; /* the outcome of all waits, if not 0 */
 static bool in_order_of_arrival;
+static uint64_t worked_by_all; /* by threads that are no more, too */
 
 /* The child of a fork has one thread and a copy of everybody's state: no world to go on with. */
 static void before_fork(void)
@@ -261,12 +262,25 @@ void sim_work(struct sim_thread *self, uint64_t nanoseconds)
         uint64_t slice = until < nanoseconds ? until : nanoseconds;
 
         self->worked += slice;
+        worked_by_all += slice;
         nanoseconds -= slice;
         sim_clock_set_virtual_now(sim_now() + slice);
         sim_expire(sim_now());
         sim_let_higher_go(self);
     }
     sim_trace(SIM_TRACE_WORK, self->number, NULL, nanoseconds, self->worked);
+}
+
+uint64_t sim_work_of_all(void)
+{
+    return worked_by_all;
+}
+
+void sim_forget_order(void)
+{
+    last_arrival = 0;
+    first_arrival = 0;
+    worked_by_all = 0;
 }
 
 uint32_t sim_count(enum sim_place place)

@@ -72,6 +72,10 @@ void sim_ignore_priorities(bool ignore);
 
 /* Consumes processor time of the virtual clock, while nobody of a higher priority wants it. */
 void sim_work(struct sim_thread *self, uint64_t nanoseconds);
+uint64_t sim_work_of_all(void);
+
+/* For a new world: nobody came first, and nobody has worked. */
+void sim_forget_order(void);
 
 /* For the clock: the earliest deadline, and the end of all that are not after `now`. */
 uint64_t sim_next_deadline(void);

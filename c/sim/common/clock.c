@@ -41,7 +41,8 @@ bool sim_clock_is_virtual(void)
 
 void sim_clock_use(bool use_virtual)
 {
-    uint64_t now = sim_now();
+    bool fresh = use_virtual && sim_first_thread() == NULL;
+    uint64_t now = fresh ? 0 : sim_now();
 
     is_virtual = use_virtual;
     virtual_now = now;

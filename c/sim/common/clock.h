@@ -14,7 +14,8 @@ void sim_clock_set_day_offset(uint64_t nanoseconds);
 
 bool sim_clock_is_virtual(void);
 
-/* Goes on from the present time with the other kind of clock. */
+/* Goes on from the present time with the other kind of clock; in a world that has no threads yet,
+ * the virtual kind starts at zero. */
 void sim_clock_use(bool is_virtual);
 
 /* Moves the virtual clock; it never goes back. */

@@ -84,6 +84,7 @@ static void forget_everything(void)
     qk_switch_reset();
     qk_resources_reset();
     qk_set_version(WRT_SIM_QNX_7_1);
+    sim_forget_order();
     sim_fault_reset();
     sim_clock_reset();
     sim_trace_reset();

@@ -71,7 +71,8 @@ qk_error sim_unlock_mutex(const char *call, sync_t *sync)
 {
     qk_error error = sim_check_sync(sync);
 
-    return error == QK_OK ? qk_mutex_unlock(call, sim_words(sync)) : error;
+    if (error != QK_OK) return error;
+    return is_mutex(sync) ? qk_mutex_unlock(call, sim_words(sync)) : QK_EINVAL;
 }
 
 int SyncMutexLock(sync_t *sync)
@@ -239,7 +240,7 @@ qk_error sim_wait_condition(sync_t *condition, sync_t *mutex)
 
     if (error == QK_OK) error = sim_check_sync(mutex);
     if (error != QK_OK) return error;
-    if (!is_condition(condition)) return QK_EINVAL;
+    if (!is_condition(condition) || !is_mutex(mutex)) return QK_EINVAL;
     error = sim_clock_of((clockid_t)count_of(condition), &clock, &thread);
     if (error != QK_OK) return error;
     return qk_condvar_wait(sim_words(condition), sim_words(mutex), clock);

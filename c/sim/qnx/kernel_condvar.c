@@ -31,7 +31,8 @@ static qk_error take_back(struct qk_sync *mutex, uint32_t depth, qk_error error)
 static qk_error wait_for(struct qk_sync *condition, struct qk_sync *mutex)
 {
     if (condition == NULL || condition->kind != QK_SYNC_CONDVAR) return QK_EINVAL;
-    if (mutex == NULL || mutex->kind != QK_SYNC_MUTEX) return QK_EINVAL;
+    if (mutex == NULL) return QK_EPERM; /* an initialiser that nobody has locked */
+    if (mutex->kind != QK_SYNC_MUTEX) return QK_EINVAL;
     if (mutex->owner != qk_current()) return QK_EPERM;
     if (condition->queue.first != NULL && condition->bound_mutex != mutex) return QK_EINVAL;
     condition->bound_mutex = mutex;

@@ -151,7 +151,8 @@ qk_error qk_mutex_lock(const char *call, qk_words words, const qk_mutex_config *
 
 static qk_error unlock(struct qk_sync *mutex)
 {
-    if (mutex == NULL || mutex->kind != QK_SYNC_MUTEX) return QK_EINVAL;
+    if (mutex == NULL) return QK_EPERM; /* an initialiser that nobody has locked */
+    if (mutex->kind != QK_SYNC_MUTEX) return QK_EINVAL;
     if (mutex->owner == NULL) return QK_EPERM;
     if (mutex->owner != qk_current() && !qk_switched(QK_BREAK_OWNER)) return QK_EPERM;
     if (mutex->depth > 1 && !qk_switched(QK_BREAK_RECURSION)) {

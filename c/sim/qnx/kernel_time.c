@@ -15,23 +15,12 @@ static uint64_t host_clock(clockid_t id)
     return (uint64_t)time.tv_sec * NANOSECONDS + (uint64_t)time.tv_nsec;
 }
 
-static uint64_t worked_by_all(void)
-{
-    uint64_t sum = 0;
-
-    for (const struct sim_thread *thread = sim_first_thread(); thread != NULL;
-         thread = thread->next) {
-        sum += thread->worked;
-    }
-    return sum;
-}
-
 static uint64_t processor_time(const struct qk_thread *thread)
 {
     clockid_t id;
 
     if (sim_clock_is_virtual()) {
-        return qk_switched(QK_BREAK_CPU_CLOCK) ? worked_by_all() : thread->sim.worked;
+        return qk_switched(QK_BREAK_CPU_CLOCK) ? sim_work_of_all() : thread->sim.worked;
     }
     return pthread_getcpuclockid(thread->host, &id) == 0 ? host_clock(id) : 0;
 }
@@ -42,7 +31,7 @@ uint64_t qk_clock_read(enum qk_clock clock, const struct qk_thread *thread)
     case QK_CLOCK_REAL:
         return sim_now() + sim_clock_day_offset();
     case QK_CLOCK_PROCESS:
-        return sim_clock_is_virtual() ? worked_by_all() : host_clock(CLOCK_PROCESS_CPUTIME_ID);
+        return sim_clock_is_virtual() ? sim_work_of_all() : host_clock(CLOCK_PROCESS_CPUTIME_ID);
     case QK_CLOCK_THREAD:
         return processor_time(thread);
     default:

@@ -124,7 +124,8 @@ WRT_API WRT_NODISCARD wrt_status wrt_sim_qnx_reset(void);
  * Errors: INVALID_ARGUMENT, STATE. Cost: constant. */
 WRT_API WRT_NODISCARD wrt_status wrt_sim_qnx_set_version(uint32_t version);
 
-/** Goes on with another clock from the present time. clock: wrt_sim_qnx_clock.
+/** Goes on with another clock from the present time; straight after a reset the virtual one starts
+ * at 0. clock: wrt_sim_qnx_clock.
  * Errors: INVALID_ARGUMENT, STATE. Cost: the number of threads. */
 WRT_API WRT_NODISCARD wrt_status wrt_sim_qnx_use_clock(uint32_t clock);
 
