@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from wrt_platform.thread_system import ThreadSystem
+
 __all__ = ["Event", "EventKind", "Events", "EventsBuilder", "EventsUsage"]
 
 _SLICE = 0.1  # seconds: so long Ctrl-C, close() and the exit of Python may have to wait
@@ -209,7 +211,7 @@ class EventsBuilder:
         self._config.capacity = _word(events, "capacity")
         return self
 
-    def with_system(self, system: Any) -> Self:
+    def with_system(self, system: ThreadSystem) -> Self:
         """The thread system to wait with; by default this process's own."""
         self._system = system
         return self

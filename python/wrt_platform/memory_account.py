@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from wrt_platform.thread_system import ThreadSystem
+
 __all__ = [
     "CountedAllocator",
     "CountedAllocatorBuilder",
@@ -164,7 +166,7 @@ class MemoryAccountBuilder:
         self._name = ffi.new("char[]", name.encode())
         return self
 
-    def with_system(self, system: Any) -> Self:
+    def with_system(self, system: ThreadSystem) -> Self:
         """The thread system of a root, for its lock; by default this process's own. An account with
         a parent uses its root's."""
         self._system = system

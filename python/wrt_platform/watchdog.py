@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from wrt_platform.instance import Instance
+    from wrt_platform.thread_system import ThreadSystem
 
 __all__ = [
     "SoftwareWatchdog",
@@ -125,7 +126,7 @@ class WatchdogConfig:
         self._config.priority = priority
         return self
 
-    def with_system(self, system: Any) -> Self:
+    def with_system(self, system: ThreadSystem) -> Self:
         """The thread system of the monitor thread; by default this process's own."""
         self._system = system
         return self

@@ -21,6 +21,7 @@ BUILDERS = {
     "wrt_atomic_memory_config": "CustomProvider",
     "wrt_pool_config": "PoolAllocatorBuilder",
     "wrt_qnx_partition_config": "QnxMemoryPartitionBuilder",
+    "wrt_watchdog_config": "WatchdogConfig",
 }
 
 # Methods that are not called after their field, as the documents have them.
@@ -29,6 +30,10 @@ ALIASES = {
     ("wrt_qnx_partition_config", "minimum_bytes"): "with_memory_size",
     ("wrt_qnx_partition_config", "maximum_bytes"): "with_memory_size",
     ("wrt_qnx_partition_config", "reserved_bytes"): "with_memory_size",
+    ("wrt_events_config", "wake_context"): "with_wake",
+    ("wrt_watchdog_config", "default_timeout_ns"): "with_default_timeout",
+    ("wrt_watchdog_config", "check_interval_ns"): "with_check_interval",
+    ("wrt_watch_config", "timeout_ns"): "with_timeout",
 }
 
 

@@ -171,7 +171,7 @@ struct wrt_watchdog {
     bool auto_kill;
     bool was_late; /* the last check */
     bool has_checked;
-    uint8_t reserved[5];
+    uint8_t reserved[9];
 };
 
 /** Prepares a watchdog without watches; its monitor thread does not run yet. On error it is left as
