@@ -8,6 +8,7 @@
 
 #include "../core/fail.h"
 #include "error.h"
+#include "process_lock.h"
 #include "sys.h"
 
 typedef struct key {
@@ -181,12 +182,9 @@ static wrt_status give_back(const char *operation, uint32_t index)
 
 static wrt_status enter(const char *operation)
 {
-    const int code = pthread_mutex_lock(&lock);
+    const wrt_status status = wrt__qnx_process_lock(operation, &lock);
 
-    if (code != EOK) {
-        return wrt_fail_system(WRT_ERR_SYSTEM, operation, "the lock of mallopt's keys can't be had",
-                               code, 0, 0);
-    }
+    if (status != WRT_OK) return status;
     if (owner_process != getpid()) {
         for (uint32_t i = 0; i < WRT_QNX_ARENA_KEYS; i++) keys[i].holders = 0;
         owner_process = getpid();
@@ -237,7 +235,7 @@ wrt_status wrt__qnx_keys_take(const char *operation, const wrt_qnx_arena_allocat
     } else {
         *keys_out = held;
     }
-    (void)pthread_mutex_unlock(&lock);
+    wrt__qnx_process_unlock(&lock);
     return status;
 }
 
@@ -247,7 +245,7 @@ wrt_status wrt__qnx_keys_give_back(const char *operation, uint32_t *held)
     wrt_status status = enter(operation);
     if (status != WRT_OK) return status;
     status = give_back_all(operation, held);
-    (void)pthread_mutex_unlock(&lock);
+    wrt__qnx_process_unlock(&lock);
     return status;
 }
 

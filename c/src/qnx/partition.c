@@ -7,6 +7,7 @@
 
 #include "../core/config.h"
 #include "../core/fail.h"
+#include "process_lock.h"
 
 enum {
     FLAGS_ALL = WRT_QNX_PARTITION_MEMORY_ISOLATION | WRT_QNX_PARTITION_CONTAINER |
@@ -25,17 +26,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 wrt_status wrt__qnx_partitions_lock(const char *operation)
 {
-    const int code = pthread_mutex_lock(&lock);
-
-    if (code == EOK) return WRT_OK;
-    return wrt_fail_system(WRT_ERR_SYSTEM, operation, "the lock of all partitions can't be had",
-                           code, 0, 0);
+    return wrt__qnx_process_lock(operation, &lock);
 }
 
-/* A refusal has no cause but a broken lock: then the next one to lock is told. */
 void wrt__qnx_partitions_unlock(void)
 {
-    (void)pthread_mutex_unlock(&lock);
+    wrt__qnx_process_unlock(&lock);
 }
 
 wrt_status wrt__qnx_partition_check(const char *operation, const wrt_qnx_partition *partition)
