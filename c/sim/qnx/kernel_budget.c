@@ -230,21 +230,25 @@ qk_error qk_budget_want(int32_t id, uint32_t percent)
     return QK_OK;
 }
 
+static uint32_t weight_of(const qk_budget *budget)
+{
+    return qk_switched(QK_BREAK_BUDGET_GUARANTEE) ? budget->wanted : budget->percent + 1U;
+}
+
 /* Hands `left` out to those that want more, by the ratio of their budgets; what is left then. */
 static uint32_t hand_out(uint32_t left, uint32_t *shares)
 {
     uint32_t ratio = 0, given = 0;
 
     for (int id = 0; id < QK_BUDGET_MAX; id++) {
-        if (shares[id] < budgets[id].wanted * 100U) ratio += budgets[id].percent + 1U;
+        if (shares[id] < budgets[id].wanted * 100U) ratio += weight_of(&budgets[id]);
     }
     for (int id = 0; id < QK_BUDGET_MAX && ratio > 0; id++) {
-        const uint32_t missing = budgets[id].wanted * 100U - shares[id];
         if (shares[id] >= budgets[id].wanted * 100U) continue;
-        uint32_t part = left * (budgets[id].percent + 1U) / ratio;
-        if (part > missing) part = missing;
-        shares[id] += part;
-        given += part;
+        const uint32_t missing = budgets[id].wanted * 100U - shares[id];
+        const uint32_t part = left * weight_of(&budgets[id]) / ratio;
+        shares[id] += part < missing ? part : missing;
+        given += part < missing ? part : missing;
     }
     return left - given;
 }

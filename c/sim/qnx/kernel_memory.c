@@ -2,7 +2,10 @@
  * a file without a name that is mapped twice: the guest's alias carries the protection, the
  * host's stays readable, so Python can look at a guard page without falling into it. A bit a page
  * says whether there is memory behind it that counts; it does from the moment the page may be
- * touched, and if the mapping is lazy, from the moment it was. */
+ * touched, and if the mapping is lazy, from the moment it was.
+ *
+ * The guest's addresses lie in a window of their own, which is kept from this machine's allocator:
+ * what was unmapped stays out of reach, and a fixed mapping meets nobody else's memory. */
 #include "../common/host.h"
 
 #include "../common/census.h"
@@ -38,6 +41,13 @@ static size_t run_count, run_room;
 static struct limit limits[QK_LIMIT_COUNT] = {
     {QK_UNLIMITED, QK_UNLIMITED}, {QK_UNLIMITED, QK_UNLIMITED}, {QK_UNLIMITED, QK_UNLIMITED}};
 static qk_memory_usage usage;
+
+/* As large as a process of QNX can be on 64 bits; NULL where this machine has not as much to give,
+ * and then mappings lie where it likes. */
+#define WINDOW_SIZE ((size_t)512 << 30)
+static uint8_t *window;
+static bool window_tried;
+static size_t window_next; /* places are given out in a circle, so that old ones are missed */
 
 /* Pages and bits. */
 
@@ -84,6 +94,33 @@ static int host_protection(uint32_t protection)
     return ((protection & QK_READ) != 0 ? PROT_READ : PROT_NONE) |
            ((protection & QK_WRITE) != 0 ? PROT_WRITE : PROT_NONE) |
            ((protection & QK_EXECUTE) != 0 ? PROT_EXEC : PROT_NONE);
+}
+
+/* The window. */
+
+static void *keep(void *address, size_t size, int more)
+{
+    return mmap(address, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | more, -1,
+                0);
+}
+
+static void open_window(void)
+{
+    if (window_tried) return;
+    window_tried = true;
+    void *place = keep(NULL, WINDOW_SIZE, 0);
+    if (place != MAP_FAILED) window = place;
+}
+
+static bool in_window(const void *address)
+{
+    return window != NULL && (uintptr_t)address - (uintptr_t)window < WINDOW_SIZE;
+}
+
+/* Takes the pages away; in the window, the place is kept. */
+static void vacate(void *address, size_t size)
+{
+    if (!in_window(address) || keep(address, size, MAP_FIXED) != address) munmap(address, size);
 }
 
 /* The array of runs. */
@@ -287,24 +324,50 @@ static void free_gaps(uint8_t *address, const uint8_t *end)
 {
     size_t size;
 
-    for (uint8_t *at = address; next_gap(&at, end, &size); at += size) munmap(at, size);
+    for (uint8_t *at = address; next_gap(&at, end, &size); at += size) vacate(at, size);
 }
 
 /* Takes those parts of the range that are not the guest's, so that a fixed mapping can't land on
  * something of this machine's. False, and nothing is taken, if one of them is in use. */
 static bool claim_gaps(uint8_t *address, size_t size)
 {
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
     size_t gap_size;
 
+    if (in_window(address) != in_window(address + size - 1)) return false;
+    if (in_window(address)) return true;
+
     for (uint8_t *at = address; next_gap(&at, address + size, &gap_size); at += gap_size) {
-        void *gap = mmap(at, gap_size, PROT_NONE, flags, -1, 0);
+        void *gap = keep(at, gap_size, MAP_FIXED_NOREPLACE);
         if (gap == at) continue;
         if (gap != MAP_FAILED) munmap(gap, gap_size);
         free_gaps(address, at);
         return false;
     }
     return true;
+}
+
+/* The first free place in a part of the window; NULL if there is none. */
+static uint8_t *place_between(uint8_t *start, const uint8_t *end, size_t size)
+{
+    uint8_t *at = start;
+
+    for (size_t i = find_run(at); (size_t)(end - at) >= size; i++) {
+        if (i == run_count || runs[i].base >= end) return at;
+        if (runs[i].base > at && (size_t)(runs[i].base - at) >= size) return at;
+        at = runs[i].base + runs[i].size;
+        if (at > end) return NULL;
+    }
+    return NULL;
+}
+
+static uint8_t *find_place(size_t size)
+{
+    open_window();
+    if (window == NULL || size > WINDOW_SIZE) return NULL;
+    uint8_t *place = place_between(window + window_next, window + WINDOW_SIZE, size);
+    if (place == NULL) place = place_between(window, window + WINDOW_SIZE, size);
+    if (place != NULL) window_next = (size_t)(place - window) + size;
+    return place;
 }
 
 /* Maps the bytes for both sides. The file needs no descriptor once it is mapped. */
@@ -391,8 +454,9 @@ qk_error qk_memory_map(void *hint, size_t size, uint32_t protection, uint32_t fl
         drop_backing(backing);
         return error;
     }
+    void *place = fixed ? hint : find_place(size);
     const bool claimed = !fixed || claim_gaps(hint, size);
-    if (!claimed || !map_twice(backing, hint, protection, fixed, address_out)) {
+    if (!claimed || !map_twice(backing, place, protection, place != NULL, address_out)) {
         if (claimed && fixed) free_gaps(hint, (uint8_t *)hint + size);
         give_back(price);
         drop_backing(backing);
@@ -483,7 +547,7 @@ qk_error qk_memory_unmap(void *address, size_t size)
     for (size_t i = find_run(start); i < run_count && runs[i].base < end; i++) {
         uint8_t *base = runs[i].base > start ? runs[i].base : start;
         uint8_t *run_end = runs[i].base + runs[i].size;
-        munmap(base, (size_t)((run_end < end ? run_end : end) - base));
+        vacate(base, (size_t)((run_end < end ? run_end : end) - base));
     }
     forget_range(start, size);
     return QK_OK;
@@ -515,7 +579,7 @@ bool qk_memory_may(const void *address, size_t size, uint32_t access)
     for (size_t i = find_run(address); at < end; i++) {
         const uintptr_t base = i < run_count ? (uintptr_t)runs[i].base : end;
         if (at < base) {
-            if (!host_has(at, base < end ? base : end)) return false;
+            if (in_window((void *)at) || !host_has(at, base < end ? base : end)) return false;
             at = base;
         }
         if (at >= end) return true;
@@ -589,6 +653,6 @@ static void clear_table(void)
 
 void qk_memory_reset(void)
 {
-    for (size_t i = 0; i < run_count; i++) munmap(runs[i].base, runs[i].size);
+    for (size_t i = 0; i < run_count; i++) vacate(runs[i].base, runs[i].size);
     clear_table();
 }
