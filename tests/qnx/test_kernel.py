@@ -49,12 +49,12 @@ NOTICED_BY = {
 }
 
 
-def tests_in(program: str) -> list[str]:
+def names_in(program: str) -> list[str]:
     return re.findall(r'^    \{"(\w+)",', (SOURCES / f"{program}.c").read_text(), re.M)
 
 
 def program_of(test: str) -> str:
-    return next(program for program in PROGRAMS if test in tests_in(program))
+    return next(program for program in PROGRAMS if test in names_in(program))
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,7 @@ def kernel(release_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Cal
 def test_kernel_does_what_is_documented(kernel: Callable[[str], Path], program: str) -> None:
     results = outcome(kernel(program))
     assert {name: why for name, why in results.items() if why} == {}
-    assert list(results) == tests_in(program)
+    assert list(results) == names_in(program)
 
 
 @pytest.mark.parametrize("semantic", NOTICED_BY)

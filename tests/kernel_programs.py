@@ -15,13 +15,14 @@ WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror
 
 def build(name: str, runner: str, shared: list[str], library: Path, folder: Path) -> Path:
     """The program of SOURCES/<name>.c. `runner` sees this machine's headers, all else QNX's."""
-    program, flags = folder / name, ["-O1", "-g", *WARNINGS]
-    objects = []
+    program = folder / name
+    flags = ["-O1", "-g", *WARNINGS]
+    objects: list[Path] = []
     for source in [name, *shared]:
         objects.append(folder / f"{name}-{source}.o")
-        guest = [*flags, *guest_flags("cc"), f"-I{SOURCES}"]
+        guest: list[str] = [*flags, *guest_flags("cc"), f"-I{SOURCES}"]
         run("cc", *guest, "-c", SOURCES / f"{source}.c", "-o", objects[-1])
-    host = [*flags, f"-I{ROOT}/c/include", SOURCES / f"{runner}.c"]
+    host: list[str | Path] = [*flags, f"-I{ROOT}/c/include", SOURCES / f"{runner}.c"]
     run("cc", *host, *objects, library, "-lpthread", "-o", program)
     return program
 
