@@ -222,6 +222,9 @@ class Store:
                 root._waiting.append(1)
                 root._lock.acquire()
                 root._waiting.pop()
+            if root.borrower is not None and root._holder != threading.get_ident():
+                root._lock.release()
+                raise StateError(_LENT)
             if root._joined is None:
                 break
             root._lock.release()  # it became part of another while we waited
