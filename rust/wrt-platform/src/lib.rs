@@ -21,6 +21,7 @@ mod limits;
 mod link;
 #[cfg(target_os = "linux")]
 pub mod linux;
+pub mod lockfree;
 pub mod memory;
 pub mod module;
 pub mod page_allocator;
