@@ -242,6 +242,7 @@ def settle() -> None:
         except Empty:
             return
         end()
+        del end  # what it kept alive may be the next to end
 
 
 def end_or_keep(function: Any, raw: Any) -> None:
