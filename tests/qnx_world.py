@@ -41,8 +41,8 @@ def new_world(
     lifo: bool = False,
     collect: bool = True,
 ) -> Iterator[None]:
-    """A process that has just started; in the end it must hold nothing that it did not hold. Objects
-    in cycles are found only if they are collected, which takes its time."""
+    """A process that has just started; in the end it must hold nothing that it did not hold.
+    Objects in cycles are found only if they are collected, which takes its time."""
     if collect:
         gc.collect()
     settle()
