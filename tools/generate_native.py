@@ -116,11 +116,13 @@ def enums(ffi: cffi.FFI, declarations: list[Any]) -> Iterator[tuple[str, dict[st
 
 
 def common_words(names: list[str]) -> str:
-    """The words that all names begin with, "WRT_TRAP_" for instance; each keeps one of its own."""
-    columns = zip(*(name.split("_")[:-1] for name in names))
-    return "".join(
-        f"{column[0]}_" for column in takewhile(lambda words: len(set(words)) == 1, columns)
-    )
+    """The words that all names begin with, "WRT_TRAP_" for instance; each keeps one of its own,
+    and one that a name can begin with."""
+    columns = list(zip(*(name.split("_")[:-1] for name in names)))
+    words = [column[0] for column in takewhile(lambda words: len(set(words)) == 1, columns)]
+    while words and any(name.split("_")[len(words)][0].isdigit() for name in names):
+        words.pop()
+    return "".join(f"{word}_" for word in words)
 
 
 def enum_classes(ffi: cffi.FFI, declarations: list[Any]) -> str:
