@@ -424,8 +424,10 @@ def test_data_in_the_record_itself_are_refused() -> None:
 @pytest.mark.row("AM-2")
 def test_failed_read_shows_nothing_of_what_is_there() -> None:
     raw, words = raw_memory()
-    assert lib.wrt_atomic_memory_write(raw, 0, b"secret", 6) == lib.WRT_OK
-    words[3] ^= 1
+    for secret in (b"secret", b"hidden"):
+        assert lib.wrt_atomic_memory_write(raw, 0, secret, 6) == lib.WRT_OK
+    for data_of_copy in (3, 7):
+        words[data_of_copy] ^= 1
     data = ffi.new("uint8_t[]", b"\xff" * 6)
     assert lib.wrt_atomic_memory_read(raw, 0, data, 6) == lib.WRT_ERR_STATE
     assert bytes(data[0:6]) == bytes(6)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from common import ROOT, run
 
+SUPPORT = ROOT / "tests/support"
+
 Fault = tuple[str, str]
 
 # The order of the stores: as if the data came last.
@@ -58,17 +60,26 @@ class Programs:
         flags: tuple[str, ...] = (),
     ) -> Path:
         """Builds tests/support/<name>.c; without `checksum`, with one that finds nothing."""
-        variant = (name, faults, checksum, flags)
-        if variant in self.built:
-            return self.built[variant]
-        program = self.built[variant] = self.folder / f"{name}-{len(self.built)}"
+        program = self.folder / f"{name}-{len(self.built)}"
+        if (name, faults, checksum, flags) in self.built:
+            return self.built[name, faults, checksum, flags]
         source = self.folder / f"{program.name}.c"
         source.write_text(broken("c/src/core/atomic_memory.c", faults))
-        sources = [*OTHERS, *(CHECKSUM if checksum else ["tests/support/no_checksum.c"])]
-        include = f"-I{ROOT}/c/src/core"
-        files = [source, *(ROOT / file for file in sources), ROOT / f"tests/support/{name}.c"]
-        run("cc", *FLAGS, *flags, include, "-o", program, *files)
+        others = [*OTHERS, *(CHECKSUM if checksum else ["tests/support/no_checksum.c"])]
+        objects = [self.compiled(ROOT / file, flags) for file in others]
+        objects += [self.compiled(file, flags) for file in (source, SUPPORT / f"{name}.c")]
+        run("cc", *FLAGS, *flags, "-o", program, *objects)
+        self.built[name, faults, checksum, flags] = program
         return program
+
+    def compiled(self, source: Path, flags: tuple[str, ...]) -> Path:
+        """The object file of a source, made once."""
+        if (source, flags) not in self.built:
+            made = self.folder / f"{source.stem}-{len(self.built)}.o"
+            include = f"-I{ROOT}/c/src/core"
+            run("cc", *FLAGS, *flags, include, "-c", "-o", made, source)
+            self.built[source, flags] = made
+        return self.built[source, flags]
 
     def counts(
         self,
