@@ -102,6 +102,13 @@ if TYPE_CHECKING:
     from wrt_platform.running import Protected as Protected
     from wrt_platform.running import Result as Result
     from wrt_platform.running import run as run
+    from wrt_platform.runtime import RuntimeBuilder as RuntimeBuilder
+    from wrt_platform.runtime import WasmRuntime as WasmRuntime
+    from wrt_platform.safe_threading import ThreadHealth as ThreadHealth
+    from wrt_platform.safe_threading import ThreadingLimits as ThreadingLimits
+    from wrt_platform.safe_threading import ThreadManagerConfig as ThreadManagerConfig
+    from wrt_platform.safe_threading import WasmModuleInfo as WasmModuleInfo
+    from wrt_platform.safe_threading import WasmThreadManager as WasmThreadManager
     from wrt_platform.static_memory import StaticAllocator as StaticAllocator
     from wrt_platform.static_memory import StaticAllocatorBuilder as StaticAllocatorBuilder
     from wrt_platform.sync import FutexLike as FutexLike
@@ -176,6 +183,10 @@ _HOMES = {
     "qnx.sync": "QnxFutex QnxFutexBuilder QnxLock QnxLockBuilder QnxSyncPriority",
     "qnx.threading": "QnxThreadSystem QnxThreadSystemBuilder",
     "running": "Protected Result run",
+    "runtime": "RuntimeBuilder WasmRuntime",
+    "safe_threading": (
+        "ThreadHealth ThreadManagerConfig ThreadingLimits WasmModuleInfo WasmThreadManager"
+    ),
     "static_memory": "StaticAllocator StaticAllocatorBuilder",
     "sync": "FutexLike",
     "table": "Global Table TableBuilder",

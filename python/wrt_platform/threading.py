@@ -188,6 +188,19 @@ class ThreadPoolConfig:
         self._buffer = owned(buffer)
         return self
 
+    def _c_config(self, system: Any, executor: Executor | None) -> Any:
+        raw = ffi.new("wrt_thread_pool_config *", self._config[0])
+        raw.system = system_interface(system)
+        if self._name is not None:
+            raw.name_prefix = self._name
+        if executor is not None:
+            raw.executor = executor._interface
+        if self._allocator is not None:
+            raw.page_allocator = interface_of(self._allocator)
+        if self._events is not None:
+            raw.events = self._events._raw
+        return raw
+
 
 class WasmTask:
     """A call of a function; each setting is also a method.
@@ -321,6 +334,12 @@ class ThreadPoolReport(NamedTuple):
     sleeps: int
     priority_refusals: int
 
+    @classmethod
+    def _of(cls, raw: Any) -> ThreadPoolReport:
+        fields = {name: getattr(raw, name) for name in cls._fields}
+        fields["queued"] = {ThreadPriority(place + 1): int(raw.queued[place]) for place in range(4)}
+        return cls(**fields)
+
 
 class WorkerReport(NamedTuple):
     """A worker, as the system describes its thread, and what it has done."""
@@ -427,7 +446,63 @@ class TaskHandle:
         )
 
 
-class ThreadPool:
+class TaskRunner:
+    """What runs tasks on a pool in C, and knows why they failed."""
+
+    _pool: Any  # wrt_thread_pool *
+    _executor: Executor | None
+    _failures: dict[int, tuple[BaseException, str]]  # what host functions raised, by task
+
+    def _serve(self, config: ThreadPoolConfig, given: Any, system: Any) -> None:
+        """Makes the executor of what the caller gave."""
+        slots = config._config.max_threads + config._config.spare_threads
+        self._executor = executor_of(given, system, slots)
+        self._owns_executor = self._executor is not None and not isinstance(given, Executor)
+        self._failures = {}
+
+    def _served(self) -> Executor:
+        if self._executor is None:
+            raise StateError("the pool was made without an executor")
+        return self._executor
+
+    def _end_executor(self) -> None:
+        if self._owns_executor and self._executor is not None:
+            self._executor.close()
+
+    def _error(self, task: Any, outcome: Any) -> BaseException:
+        """The exception for what ended a wrt_wasm_task."""
+        failure = self._failures.pop(address_of(task), None)
+        if failure is not None and outcome.status == lib.WRT_ERR_HOST:
+            return failure_of(*failure)
+        error = _error_of_outcome(outcome)
+        if isinstance(error, ExitError):
+            error.exit_code = self._exit_code(task.turn.function_id)
+            error.args = (f"the guest ended itself with exit code {error.exit_code}",)
+        return error
+
+    def _exit_code(self, function_id: int) -> int:
+        guest = self._served()._guest_of(function_id)
+        codes = [system.exit_code for system in guest.systems] if guest is not None else []
+        return next((code for code in codes if code is not None), 0)
+
+    def _note_failure(self, failure: BaseException, name: str) -> None:
+        """A host function on the calling worker raised."""
+        task = self._current()
+        if task is not None:
+            self._failures[address_of(task)] = (failure, name)
+
+    def _current(self) -> Any:
+        out = ffi.new("wrt_task **")
+        return out[0] if lib.wrt_thread_pool_current(self._pool, out) == lib.WRT_OK else None
+
+    def _current_function(self) -> int | None:
+        task = self._current()
+        if task is None:
+            return None
+        return int(ffi.cast("wrt_wasm_task *", task).turn.function_id)
+
+
+class ThreadPool(TaskRunner):
     """Worker threads of a thread system, for guests. As a context manager it drains at the end.
 
     executor: {function_id: a function of an instance}, {function_id: (module, name)}, or an
@@ -436,21 +511,16 @@ class ThreadPool:
 
     def __init__(self, config: ThreadPoolConfig | None = None, executor: Any = None) -> None:
         config = ThreadPoolConfig() if config is None else config
-        given = config._executor if executor is None else executor
         system = self._system_of(config)
-        slots = config._config.max_threads + config._config.spare_threads
-        self._executor = executor_of(given, system, slots)
-        self._owns_executor = self._executor is not None and not isinstance(given, Executor)
-        self._failures: dict[int, tuple[BaseException, str]] = {}
+        self._serve(config, config._executor if executor is None else executor, system)
         self._batches: set[_Batch] = set()
         self._reap_at = 64
-        self._raw = ffi.new("wrt_thread_pool *")
+        self._raw = self._pool = ffi.new("wrt_thread_pool *")
         self._kept = [config, system]
         try:
             self._init(config, system)
         except BaseException:
-            if self._owns_executor and self._executor is not None:
-                self._executor.close()
+            self._end_executor()
             raise
         if self._executor is not None:
             self._executor._pool = weakref.ref(self)
@@ -460,16 +530,7 @@ class ThreadPool:
         return config._system
 
     def _init(self, config: ThreadPoolConfig, system: Any) -> None:
-        raw = ffi.new("wrt_thread_pool_config *", config._config[0])
-        raw.system = system_interface(system)
-        if config._name is not None:
-            raw.name_prefix = config._name
-        if self._executor is not None:
-            raw.executor = self._executor._interface
-        if config._allocator is not None:
-            raw.page_allocator = interface_of(config._allocator)
-        if config._events is not None:
-            raw.events = config._events._raw
+        raw = config._c_config(system, self._executor)
         buffer = config._buffer
         if buffer is None:
             layout = ffi.new("wrt_layout *")
@@ -594,7 +655,7 @@ class ThreadPool:
         for place in range(batch.count):
             kind, store, first = batch.places[place]
             if outcomes[place].status != lib.WRT_OK:
-                raise self._error(batch, place, outcomes[place])
+                raise self._error(batch.tasks + place, outcomes[place])
             found.append(_single(decode_all(kind.results, batch.results + first, store)))
         return found
 
@@ -611,48 +672,11 @@ class ThreadPool:
         if raw.status == lib.WRT_OK:
             value = _single(decode_all(kind.results, batch.results + first, store))
         else:
-            error = self._error(batch, place, raw)
+            error = self._error(handle._task, raw)
         worker = None if raw.worker == _NOBODY else int(raw.worker)
         handle._outcome = Outcome(
             raw.id, value, error, worker, raw.run_time_ns, raw.cpu_time_ns, raw.fuel_used
         )
-
-    def _error(self, batch: _Batch, place: int, outcome: Any) -> BaseException:
-        """The exception for what ended a task."""
-        failure = self._failures.pop(address_of(batch.tasks + place), None)
-        if failure is not None and outcome.status == lib.WRT_ERR_HOST:
-            return failure_of(*failure)
-        error = _error_of_outcome(outcome)
-        if isinstance(error, ExitError):
-            error.exit_code = self._exit_code(batch.tasks[place].turn.function_id)
-            error.args = (f"the guest ended itself with exit code {error.exit_code}",)
-        return error
-
-    def _exit_code(self, function_id: int) -> int:
-        guest = self._served()._guest_of(function_id)
-        codes = [system.exit_code for system in guest.systems] if guest is not None else []
-        return next((code for code in codes if code is not None), 0)
-
-    def _note_failure(self, failure: BaseException, name: str) -> None:
-        """A host function on the calling worker raised."""
-        task = self._current()
-        if task is not None:
-            self._failures[address_of(task)] = (failure, name)
-
-    def _current(self) -> Any:
-        out = ffi.new("wrt_task **")
-        return out[0] if lib.wrt_thread_pool_current(self._raw, out) == lib.WRT_OK else None
-
-    def _current_function(self) -> int | None:
-        task = self._current()
-        if task is None:
-            return None
-        return int(ffi.cast("wrt_wasm_task *", task).turn.function_id)
-
-    def _served(self) -> Executor:
-        if self._executor is None:
-            raise StateError("the pool was made without an executor")
-        return self._executor
 
     def _reap(self) -> None:
         """Lets go of batches that nobody has joined and C is done with."""
@@ -668,9 +692,7 @@ class ThreadPool:
         """What it has done and what waits."""
         raw = ffi.new("wrt_thread_pool_report *")
         check(lib.wrt_thread_pool_query(self._raw, raw))
-        fields = {name: getattr(raw, name) for name in ThreadPoolReport._fields}
-        fields["queued"] = {ThreadPriority(place + 1): int(raw.queued[place]) for place in range(4)}
-        return ThreadPoolReport(**fields)
+        return ThreadPoolReport._of(raw)
 
     @property
     def workers(self) -> list[WorkerReport]:
@@ -702,8 +724,7 @@ class ThreadPool:
     def _deinit(self) -> None:
         check(lib.wrt_thread_pool_deinit(self._raw))
         _running.pop(address_of(self._raw), None)
-        if self._owns_executor and self._executor is not None:
-            self._executor.close()
+        self._end_executor()
 
     def __enter__(self) -> Self:
         return self

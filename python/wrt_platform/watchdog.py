@@ -162,6 +162,15 @@ class SoftwareWatchdog:
         finaliser = weakref.finalize(self, _leave_alone, self._raw)
         finaliser.atexit = False
 
+    @classmethod
+    def _part_of(cls, owner: Any, raw: Any, events: Events, config: WatchdogConfig) -> Self:
+        """The face of a watchdog that is part of another object in C, which begins and ends it."""
+        watchdog = cls.__new__(cls)
+        watchdog._events = events
+        watchdog._kept = (events, config._system, (config._stack, owner))
+        watchdog._raw = raw
+        return watchdog
+
     @property
     def events(self) -> Events:
         """Where hangs are told: EventKind.WATCHDOG_EXPIRED, and WATCHDOG_KILLED after a kill, with

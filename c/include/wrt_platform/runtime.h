@@ -4,8 +4,8 @@
  *     config.struct_size = sizeof config;
  *     config.threads = &manager_config;    // a wrt_thread_manager_config, with its buffer
  *     config.watchdog = &watchdog_config;  // a wrt_watchdog_config
- *     config.account = account;            // of the partition that all memory is in
- *     config.isolation = partition_report.isolation;
+ *     config.isolation = partition_report.isolation; // of the partition that memory comes from
+ *     config.memory_limit = partition_report.maximum;
  *     wrt_status status = wrt_runtime_init(&runtime, &config);
  *     ...
  *     status = wrt_runtime_shutdown(&runtime, WRT_SHUTDOWN_CANCEL, 1000000000);
@@ -36,10 +36,12 @@ typedef struct wrt_runtime_config {
                                                  are those of this config */
     const wrt_watchdog_config *watchdog;      /* read at init; its system, where zero, is that of
                                                  the threads, its events the same as above */
-    wrt_memory_account *account; /* of the partition that the modules' memory is in, borrowed until
-                                    deinit; NULL: none */
-    wrt_enforcement isolation;   /* what keeps others off that memory, as the partition's own report
-                                    has it; all zero: not asked */
+    wrt_memory_account *account; /* above those of the modules; borrowed until deinit; NULL: none */
+    wrt_enforcement isolation;   /* what keeps others off the modules' memory, as the report of the
+                                    partition has it that `page_allocator` of the pool is in; all
+                                    zero: not asked */
+    wrt_enforcement memory_limit; /* what holds that partition's limit, the same; all zero: what
+                                     `account` does */
     wrt_events *events; /* what happens is told here; borrowed until deinit; NULL: nowhere */
 } wrt_runtime_config;
 
@@ -66,6 +68,7 @@ typedef struct wrt_runtime {
     wrt_watchdog watchdog;
     wrt_memory_account *account;
     wrt_enforcement isolation;
+    wrt_enforcement memory_limit;
     uint32_t magic;
     uint32_t reserved;
 } wrt_runtime;

@@ -94,6 +94,7 @@ wrt_status wrt_runtime_init(wrt_runtime *runtime, const wrt_runtime_config *conf
         .self = runtime,
         .account = known.account,
         .isolation = known.isolation,
+        .memory_limit = known.memory_limit,
         .magic = RUNTIME_MAGIC,
     };
     status = start_watchdog(runtime, &watchdog);
@@ -147,7 +148,9 @@ static void describe_protections(const wrt_runtime *runtime, wrt_runtime_report 
     if (report->isolation.reason == NULL) {
         report->isolation.reason = "no partition is set; the engine's bounds checks hold always";
     }
-    report->memory_limit = limit_of(is_limited, WRT_ENFORCEMENT_PARTIAL, BY_ACCOUNT);
+    report->memory_limit = runtime->memory_limit.reason != NULL
+                               ? runtime->memory_limit
+                               : limit_of(is_limited, WRT_ENFORCEMENT_PARTIAL, BY_ACCOUNT);
     report->module_memory_limit =
         limit_of(limits->memory_limit_per_module != 0, WRT_ENFORCEMENT_PARTIAL, BY_ACCOUNT);
     report->thread_limit =
