@@ -47,6 +47,9 @@ qk_error qk_arena_option(enum qk_arena_option option, intptr_t value, intptr_t *
 
 qk_arena_counters qk_arena_count(void);
 
+/* Sets the heap up before its first use; later it does nothing. */
+void qk_arena_start(void);
+
 /* Forgets the heap; the next use starts an empty one, set up by the environment. The pages of the
  * old one are the memory map's to drop. */
 void qk_arena_reset(void);
