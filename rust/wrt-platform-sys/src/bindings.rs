@@ -2985,7 +2985,7 @@ unsafe extern "C" {
  (level ADDRESS: another partition is active that is not among the outer ones), UNSUPPORTED
  (level PROCESS: a running process can't enter), NO_MEMORY and SYSTEM (mprotect, os_code: what
  was active stays so).
- Threads: any.  Cost: constant; at the level ADDRESS one mprotect for each allocation of all
+ Cost: constant; at the level ADDRESS one mprotect for each allocation of all
  partitions of this level whose reach changes, and for each range that protect() set apart.*/
     pub fn wrt_qnx_partition_enter(
         partition: *mut wrt_qnx_partition,
@@ -2998,7 +2998,7 @@ unsafe extern "C" {
  then. Zeroed tokens are accepted, so twice is harmless.
  Errors: STATE (out of order: what was entered inside is not left yet; moved; after fork),
  NO_MEMORY and SYSTEM (as in enter; it stays entered, and leaving can be tried again).
- Threads: any.  Cost: as enter.*/
+ Cost: as enter.*/
     pub fn wrt_qnx_partition_leave(token: *mut wrt_qnx_partition_token) -> wrt_status;
 }
 unsafe extern "C" {
@@ -4163,6 +4163,286 @@ unsafe extern "C" {
  Errors: STATE (not shut down, or threads that were given up are still out; moved).*/
     pub fn wrt_thread_manager_deinit(manager: *mut wrt_thread_manager) -> wrt_status;
 }
+pub const WRT_WATCHDOG_CHECK_INTERVAL_DEFAULT_MS: wrt_watchdog_limit = 100;
+pub const WRT_WATCHDOG_TIMEOUT_DEFAULT_MS: wrt_watchdog_limit = 30000;
+pub const WRT_WATCH_NAME_SIZE: wrt_watchdog_limit = 32;
+/// Defaults and sizes.
+pub type wrt_watchdog_limit = ::core::ffi::c_uint;
+pub const WRT_WATCH_FEED_CALLER: wrt_watch_feed = 0;
+pub const WRT_WATCH_FEED_ENGINE: wrt_watch_feed = 1;
+/// Where the heartbeats of a watch come from.
+pub type wrt_watch_feed = ::core::ffi::c_uint;
+pub const WRT_WATCH_KILL_DEFAULT: wrt_watch_kill = 0;
+pub const WRT_WATCH_KILL_OFF: wrt_watch_kill = 1;
+pub const WRT_WATCH_KILL_ON: wrt_watch_kill = 2;
+/// What becomes of the instance of hung work.
+pub type wrt_watch_kill = ::core::ffi::c_uint;
+/// What a watchdog is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_watchdog_config {
+    pub struct_size: u32,
+    pub priority: u32,
+    pub default_timeout_ns: u64,
+    pub check_interval_ns: u64,
+    pub system: wrt_thread_system,
+    pub events: *mut wrt_events,
+    pub stack: *mut ::core::ffi::c_void,
+    pub stack_size: u64,
+    pub auto_kill: bool,
+    pub reserved: [u8; 7usize],
+}
+/// What is watched.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_watch_config {
+    pub struct_size: u32,
+    pub feed: u32,
+    pub name: *const ::core::ffi::c_char,
+    pub timeout_ns: u64,
+    pub source: u64,
+    pub instance: *mut wrt_instance,
+    pub auto_kill: u32,
+    pub reserved: [u8; 4usize],
+}
+/// What a watch has seen.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_watch_report {
+    pub source: u64,
+    pub timeout_ns: u64,
+    pub quiet_ns: u64,
+    pub hang_count: u32,
+    pub kill_count: u32,
+    pub is_hung: bool,
+    pub reserved: [u8; 7usize],
+    pub name: [::core::ffi::c_char; 32usize],
+}
+/// What a watchdog has done. The counters wrap.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_watchdog_report {
+    pub watch_count: u32,
+    pub hung_count: u32,
+    pub hangs: u32,
+    pub kills: u32,
+    pub checks: u32,
+    pub late_checks: u32,
+    pub lost_events: u32,
+    pub is_running: bool,
+    pub reserved: [u8; 3usize],
+}
+/// A watch: caller's storage, not to be moved until its end. Fields are private.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_watch {
+    pub next: *mut wrt_watch,
+    pub watchdog: *mut wrt_watchdog,
+    pub instance: *mut wrt_instance,
+    pub source: u64,
+    pub timeout_ns: u64,
+    pub changed_ns: u64,
+    pub needed: u64,
+    pub equal: u64,
+    pub beats: u32,
+    pub seen: u32,
+    pub feed: u32,
+    pub hang_count: u32,
+    pub kill_count: u32,
+    pub kills: bool,
+    pub is_hung: bool,
+    pub is_new: bool,
+    pub reserved: [u8; 1usize],
+    pub name: [::core::ffi::c_char; 32usize],
+}
+/// Caller's storage, not to be moved between init and deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_watchdog {
+    pub self_: *mut wrt_watchdog,
+    pub first: *mut wrt_watch,
+    pub events: *mut wrt_events,
+    pub stack: *mut ::core::ffi::c_void,
+    pub stack_size: u64,
+    pub default_timeout_ns: u64,
+    pub check_interval_ns: u64,
+    pub checked_ns: u64,
+    pub system: wrt_thread_system,
+    pub lock: wrt_system_lock,
+    pub monitor: wrt_thread,
+    pub priority: u32,
+    pub phase: u32,
+    pub stopping: u32,
+    pub report: wrt_watchdog_report,
+    pub auto_kill: bool,
+    pub was_late: bool,
+    pub has_checked: bool,
+    pub reserved: [u8; 9usize],
+}
+unsafe extern "C" {
+    /** Prepares a watchdog without watches; its monitor thread does not run yet. On error it is left as
+ it was.
+ Errors: INVALID_ARGUMENT (a rule of the config), UNSUPPORTED (reserved bytes), NO_MEMORY or
+ SYSTEM (the system has no lock to give). Cost: constant.*/
+    pub fn wrt_watchdog_init(
+        watchdog: *mut wrt_watchdog,
+        config: *const wrt_watchdog_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Starts the monitor thread, which checks once in each check interval, counted from the end of the
+ check before. Watches may be out already; for them the time begins now.
+ Errors: UNSUPPORTED (the config has no system: call wrt_watchdog_check() from a timer), STATE (it
+ runs), and those of wrt_thread_start_fn. Cost: a thread.*/
+    pub fn wrt_watchdog_start(watchdog: *mut wrt_watchdog) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Tells the monitor thread to end, and waits for that: for as long as one check takes. Watches
+ stay out. timeout_ns: nanoseconds, 0 does not wait, UINT64_MAX waits without limit. Of a watchdog
+ that was not started it does nothing. Errors: TIMED_OUT (it was told and has not ended yet; call
+ again), BUSY (another thread is in this call), STATE. Cost: one check of the monitor.*/
+    pub fn wrt_watchdog_stop(watchdog: *mut wrt_watchdog, timeout_ns: u64) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Looks at every watch once, and reports what hangs. The monitor thread does just this; without
+ one call it from a timer, once in each check interval. now_ns: nanoseconds, of any clock that
+ only goes forward, read just before the call. Errors: STATE (the monitor thread runs),
+ INVALID_ARGUMENT (now_ns is before that of the last check). Cost: linear in the watches; a wake
+ for each report.*/
+    pub fn wrt_watchdog_check(watchdog: *mut wrt_watchdog, now_ns: u64) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Begins to watch. *watch_out belongs to the watchdog until wrt_watch_end().
+ Errors: INVALID_ARGUMENT (a rule of the config; the engine's feed, or kill ON, without an
+ instance), UNSUPPORTED (reserved bytes), STATE (this record is out already). Cost: linear in the
+ watches.*/
+    pub fn wrt_watchdog_watch(
+        watchdog: *mut wrt_watchdog,
+        config: *const wrt_watch_config,
+        watch_out: *mut wrt_watch,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Shows that the work goes on. One thread at a time does this for a watch. NULL does nothing.
+ Errors: none, it cannot fail. Threads: any one.  ISR: yes.  Cost: one relaxed store.*/
+    pub fn wrt_watch_heartbeat(watch: *mut wrt_watch);
+}
+unsafe extern "C" {
+    /// Reports what a watch has seen. Errors: STATE (it has ended). Cost: constant.
+    pub fn wrt_watch_query(
+        watch: *mut wrt_watch,
+        report_out: *mut wrt_watch_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends a watch, hung or not: when this returns, its instance is not touched any more, and the
+ record belongs to the caller. A watch that has ended, and a zeroed one, are accepted, so twice is
+ harmless.
+ Errors: STATE (the record is none of its watchdog's). Cost: linear in the watches.*/
+    pub fn wrt_watch_end(watch: *mut wrt_watch) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Reports what a watchdog has done. Errors: STATE (not initialised, or moved). Cost: constant.
+    pub fn wrt_watchdog_query(
+        watchdog: *mut wrt_watchdog,
+        report_out: *mut wrt_watchdog_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends a watchdog. A zeroed one is accepted, so twice is harmless.
+ Errors: STATE (watches are out, or the monitor thread runs). Cost: constant.*/
+    pub fn wrt_watchdog_deinit(watchdog: *mut wrt_watchdog) -> wrt_status;
+}
+/// What a runtime is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_runtime_config {
+    pub struct_size: u32,
+    pub reserved: [u8; 4usize],
+    pub threads: *const wrt_thread_manager_config,
+    pub watchdog: *const wrt_watchdog_config,
+    pub account: *mut wrt_memory_account,
+    pub isolation: wrt_enforcement,
+    pub memory_limit: wrt_enforcement,
+    pub events: *mut wrt_events,
+}
+/// What protects, and what has happened.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_runtime_report {
+    pub isolation: wrt_enforcement,
+    pub memory_limit: wrt_enforcement,
+    pub module_memory_limit: wrt_enforcement,
+    pub thread_limit: wrt_enforcement,
+    pub lifetime: wrt_enforcement,
+    pub cpu_quota: wrt_enforcement,
+    pub hang_detection: wrt_enforcement,
+    pub hang_kill: wrt_enforcement,
+    pub threads: wrt_thread_manager_report,
+    pub watchdog: wrt_watchdog_report,
+    pub memory: wrt_memory_account_usage,
+}
+/** Caller's storage, not to be moved between init and deinit. Fields are private; `thread_manager`
+ and `watchdog` are for the calls on them.*/
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_runtime {
+    pub self_: *mut wrt_runtime,
+    pub thread_manager: wrt_thread_manager,
+    pub watchdog: wrt_watchdog,
+    pub account: *mut wrt_memory_account,
+    pub isolation: wrt_enforcement,
+    pub memory_limit: wrt_enforcement,
+    pub magic: u32,
+    pub reserved: u32,
+}
+unsafe extern "C" {
+    /** Starts watchdog and thread manager, monitors included. On error nothing is left running, and
+ `runtime` is as it was.
+ Errors: INVALID_ARGUMENT (threads or watchdog NULL), UNSUPPORTED (reserved bytes), and those of
+ wrt_watchdog_init(), wrt_watchdog_start(), wrt_thread_manager_init() and
+ wrt_thread_manager_start(). Cost: theirs.*/
+    pub fn wrt_runtime_init(
+        runtime: *mut wrt_runtime,
+        config: *const wrt_runtime_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The manager of a runtime, for the calls on it; NULL if it is not initialised.
+ Errors: none, it cannot fail. Threads: any. Cost: constant.*/
+    pub fn wrt_runtime_thread_manager(
+        runtime: *mut wrt_runtime,
+    ) -> *mut wrt_thread_manager;
+}
+unsafe extern "C" {
+    /** The watchdog of a runtime, for the calls on it; NULL if it is not initialised.
+ Errors: none, it cannot fail. Threads: any. Cost: constant.*/
+    pub fn wrt_runtime_watchdog(runtime: *mut wrt_runtime) -> *mut wrt_watchdog;
+}
+unsafe extern "C" {
+    /** Reports each protection, and what has happened. Errors: STATE. Threads: any.
+ Cost: linear in threads and workers.*/
+    pub fn wrt_runtime_query(
+        runtime: *mut wrt_runtime,
+        report_out: *mut wrt_runtime_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends all threads as wrt_thread_manager_shutdown() does, and the watchdog after them, so that
+ their end is still watched. May be called again.
+ Errors: as wrt_thread_manager_shutdown() and wrt_watchdog_stop().*/
+    pub fn wrt_runtime_shutdown(
+        runtime: *mut wrt_runtime,
+        mode: u32,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Lets go of everything. A zeroed runtime is accepted, so twice is harmless.
+ Errors: STATE (not shut down; watches or lost threads are still out; moved). It can be tried
+ again.*/
+    pub fn wrt_runtime_deinit(runtime: *mut wrt_runtime) -> wrt_status;
+}
 pub const WRT_SIM_QNX_7_1: wrt_sim_qnx_version = 710;
 pub const WRT_SIM_QNX_8_0: wrt_sim_qnx_version = 800;
 /// Whose behaviour is simulated. Numbers are those of 7.1 in either case.
@@ -4265,7 +4545,8 @@ unsafe extern "C" {
     pub fn wrt_sim_qnx_set_version(version: u32) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Goes on with another clock from the present time. clock: wrt_sim_qnx_clock.
+    /** Goes on with another clock from the present time; straight after a reset the virtual one starts
+ at 0. clock: wrt_sim_qnx_clock.
  Errors: INVALID_ARGUMENT, STATE. Cost: the number of threads.*/
     pub fn wrt_sim_qnx_use_clock(clock: u32) -> wrt_status;
 }
@@ -4794,194 +5075,4 @@ unsafe extern "C" {
  is accepted, so twice is harmless. No instance may be running on it.
  Errors: STATE (moved, or a call of the guest is under way on another thread).*/
     pub fn wrt_wasi_deinit(wasi: *mut wrt_wasi) -> wrt_status;
-}
-pub const WRT_WATCHDOG_CHECK_INTERVAL_DEFAULT_MS: wrt_watchdog_limit = 100;
-pub const WRT_WATCHDOG_TIMEOUT_DEFAULT_MS: wrt_watchdog_limit = 30000;
-pub const WRT_WATCH_NAME_SIZE: wrt_watchdog_limit = 32;
-/// Defaults and sizes.
-pub type wrt_watchdog_limit = ::core::ffi::c_uint;
-pub const WRT_WATCH_FEED_CALLER: wrt_watch_feed = 0;
-pub const WRT_WATCH_FEED_ENGINE: wrt_watch_feed = 1;
-/// Where the heartbeats of a watch come from.
-pub type wrt_watch_feed = ::core::ffi::c_uint;
-pub const WRT_WATCH_KILL_DEFAULT: wrt_watch_kill = 0;
-pub const WRT_WATCH_KILL_OFF: wrt_watch_kill = 1;
-pub const WRT_WATCH_KILL_ON: wrt_watch_kill = 2;
-/// What becomes of the instance of hung work.
-pub type wrt_watch_kill = ::core::ffi::c_uint;
-/// What a watchdog is made of.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_watchdog_config {
-    pub struct_size: u32,
-    pub priority: u32,
-    pub default_timeout_ns: u64,
-    pub check_interval_ns: u64,
-    pub system: wrt_thread_system,
-    pub events: *mut wrt_events,
-    pub stack: *mut ::core::ffi::c_void,
-    pub stack_size: u64,
-    pub auto_kill: bool,
-    pub reserved: [u8; 7usize],
-}
-/// What is watched.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_watch_config {
-    pub struct_size: u32,
-    pub feed: u32,
-    pub name: *const ::core::ffi::c_char,
-    pub timeout_ns: u64,
-    pub source: u64,
-    pub instance: *mut wrt_instance,
-    pub auto_kill: u32,
-    pub reserved: [u8; 4usize],
-}
-/// What a watch has seen.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_watch_report {
-    pub source: u64,
-    pub timeout_ns: u64,
-    pub quiet_ns: u64,
-    pub hang_count: u32,
-    pub kill_count: u32,
-    pub is_hung: bool,
-    pub reserved: [u8; 7usize],
-    pub name: [::core::ffi::c_char; 32usize],
-}
-/// What a watchdog has done. The counters wrap.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_watchdog_report {
-    pub watch_count: u32,
-    pub hung_count: u32,
-    pub hangs: u32,
-    pub kills: u32,
-    pub checks: u32,
-    pub late_checks: u32,
-    pub lost_events: u32,
-    pub is_running: bool,
-    pub reserved: [u8; 3usize],
-}
-/// A watch: caller's storage, not to be moved until its end. Fields are private.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_watch {
-    pub next: *mut wrt_watch,
-    pub watchdog: *mut wrt_watchdog,
-    pub instance: *mut wrt_instance,
-    pub source: u64,
-    pub timeout_ns: u64,
-    pub changed_ns: u64,
-    pub needed: u64,
-    pub equal: u64,
-    pub beats: u32,
-    pub seen: u32,
-    pub feed: u32,
-    pub hang_count: u32,
-    pub kill_count: u32,
-    pub kills: bool,
-    pub is_hung: bool,
-    pub is_new: bool,
-    pub reserved: [u8; 1usize],
-    pub name: [::core::ffi::c_char; 32usize],
-}
-/// Caller's storage, not to be moved between init and deinit. Fields are private.
-#[repr(C)]
-#[derive(Debug)]
-pub struct wrt_watchdog {
-    pub self_: *mut wrt_watchdog,
-    pub first: *mut wrt_watch,
-    pub events: *mut wrt_events,
-    pub stack: *mut ::core::ffi::c_void,
-    pub stack_size: u64,
-    pub default_timeout_ns: u64,
-    pub check_interval_ns: u64,
-    pub checked_ns: u64,
-    pub system: wrt_thread_system,
-    pub lock: wrt_system_lock,
-    pub monitor: wrt_thread,
-    pub priority: u32,
-    pub phase: u32,
-    pub stopping: u32,
-    pub report: wrt_watchdog_report,
-    pub auto_kill: bool,
-    pub was_late: bool,
-    pub has_checked: bool,
-    pub reserved: [u8; 5usize],
-}
-unsafe extern "C" {
-    /** Prepares a watchdog without watches; its monitor thread does not run yet. On error it is left as
- it was.
- Errors: INVALID_ARGUMENT (a rule of the config), UNSUPPORTED (reserved bytes), NO_MEMORY or
- SYSTEM (the system has no lock to give). Cost: constant.*/
-    pub fn wrt_watchdog_init(
-        watchdog: *mut wrt_watchdog,
-        config: *const wrt_watchdog_config,
-    ) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Starts the monitor thread, which checks once in each check interval, counted from the end of the
- check before. Watches may be out already; for them the time begins now.
- Errors: UNSUPPORTED (the config has no system: call wrt_watchdog_check() from a timer), STATE (it
- runs), and those of wrt_thread_start_fn. Cost: a thread.*/
-    pub fn wrt_watchdog_start(watchdog: *mut wrt_watchdog) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Tells the monitor thread to end, and waits for that: for as long as one check takes. Watches
- stay out. timeout_ns: nanoseconds, 0 does not wait, UINT64_MAX waits without limit. Of a watchdog
- that was not started it does nothing. Errors: TIMED_OUT (it was told and has not ended yet; call
- again), BUSY (another thread is in this call), STATE. Cost: one check of the monitor.*/
-    pub fn wrt_watchdog_stop(watchdog: *mut wrt_watchdog, timeout_ns: u64) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Looks at every watch once, and reports what hangs. The monitor thread does just this; without
- one call it from a timer, once in each check interval. now_ns: nanoseconds, of any clock that
- only goes forward, read just before the call. Errors: STATE (the monitor thread runs),
- INVALID_ARGUMENT (now_ns is before that of the last check). Cost: linear in the watches; a wake
- for each report.*/
-    pub fn wrt_watchdog_check(watchdog: *mut wrt_watchdog, now_ns: u64) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Begins to watch. *watch_out belongs to the watchdog until wrt_watch_end().
- Errors: INVALID_ARGUMENT (a rule of the config; the engine's feed, or kill ON, without an
- instance), UNSUPPORTED (reserved bytes), STATE (this record is out already). Cost: linear in the
- watches.*/
-    pub fn wrt_watchdog_watch(
-        watchdog: *mut wrt_watchdog,
-        config: *const wrt_watch_config,
-        watch_out: *mut wrt_watch,
-    ) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Shows that the work goes on. One thread at a time does this for a watch. NULL does nothing.
- Errors: none, it cannot fail. Threads: any one.  ISR: yes.  Cost: one relaxed store.*/
-    pub fn wrt_watch_heartbeat(watch: *mut wrt_watch);
-}
-unsafe extern "C" {
-    /// Reports what a watch has seen. Errors: STATE (it has ended). Cost: constant.
-    pub fn wrt_watch_query(
-        watch: *mut wrt_watch,
-        report_out: *mut wrt_watch_report,
-    ) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Ends a watch, hung or not: when this returns, its instance is not touched any more, and the
- record belongs to the caller. A watch that has ended, and a zeroed one, are accepted, so twice is
- harmless.
- Errors: STATE (the record is none of its watchdog's). Cost: linear in the watches.*/
-    pub fn wrt_watch_end(watch: *mut wrt_watch) -> wrt_status;
-}
-unsafe extern "C" {
-    /// Reports what a watchdog has done. Errors: STATE (not initialised, or moved). Cost: constant.
-    pub fn wrt_watchdog_query(
-        watchdog: *mut wrt_watchdog,
-        report_out: *mut wrt_watchdog_report,
-    ) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Ends a watchdog. A zeroed one is accepted, so twice is harmless.
- Errors: STATE (watches are out, or the monitor thread runs). Cost: constant.*/
-    pub fn wrt_watchdog_deinit(watchdog: *mut wrt_watchdog) -> wrt_status;
 }

@@ -23,8 +23,8 @@
  *   PROCESS     for spawned processes, which have an address space of their own.
  *
  * Heap: none.  ISR: no.  Fork: a partition refuses every call in the child (STATE).
- * Threads: any may charge a partition, through allocators of its own; of the calls below, one at a
- * time for a partition and those right above and below it. Enter and leave: any.
+ * Threads: any; but a partition is ended when nobody else calls with it, and a token belongs to the
+ * thread, or task, that entered.
  */
 #ifndef WRT_PLATFORM_QNX_PARTITION_H
 #define WRT_PLATFORM_QNX_PARTITION_H
@@ -183,7 +183,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_qnx_partition_query(wrt_qnx_partition *part
  * (level ADDRESS: another partition is active that is not among the outer ones), UNSUPPORTED
  * (level PROCESS: a running process can't enter), NO_MEMORY and SYSTEM (mprotect, os_code: what
  * was active stays so).
- * Threads: any.  Cost: constant; at the level ADDRESS one mprotect for each allocation of all
+ * Cost: constant; at the level ADDRESS one mprotect for each allocation of all
  * partitions of this level whose reach changes, and for each range that protect() set apart.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_qnx_partition_enter(wrt_qnx_partition *partition,
@@ -194,7 +194,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_qnx_partition_enter(wrt_qnx_partition *part
  * then. Zeroed tokens are accepted, so twice is harmless.
  * Errors: STATE (out of order: what was entered inside is not left yet; moved; after fork),
  * NO_MEMORY and SYSTEM (as in enter; it stays entered, and leaving can be tried again).
- * Threads: any.  Cost: as enter.
+ * Cost: as enter.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_qnx_partition_leave(wrt_qnx_partition_token *token);
 
