@@ -9,11 +9,13 @@ import gc
 import mmap
 import struct
 import threading
+import time
 from array import array
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import wrt_platform.atomic_memory
 from page_backends import BACKENDS
 from support.guest import last_error, new_config
 from wrt_platform import CustomProvider, PoolAllocatorBuilder, VerificationLevel
@@ -393,6 +395,58 @@ def test_writers_and_readers_of_many_threads(
         thread.join()
     assert torn == []
     assert atomic_ops.record(0) == (100, 2 * 1001, 2)  # no write was lost
+
+
+class OneWriterAtATime:
+    """Stands before `lib`, makes each call slow, and notices a second one that may not be inside;
+    and whether a reader was, which may."""
+
+    def __init__(self) -> None:
+        self.writers = 0
+        self.overlaps = 0
+        self.reads_beside = 0
+
+    def __getattr__(self, name: str) -> Any:
+        takes_turns = name in ("wrt_atomic_memory_write", "wrt_atomic_memory_query")
+        is_read = name == "wrt_atomic_memory_read"
+
+        def call(*arguments: Any) -> Any:
+            self.writers += takes_turns
+            self.overlaps += takes_turns and self.writers > 1
+            self.reads_beside += is_read and self.writers > 0
+            time.sleep(0.0005)
+            try:
+                return getattr(lib, name)(*arguments)
+            finally:
+                self.writers -= takes_turns
+
+        return call if callable(getattr(lib, name)) else getattr(lib, name)
+
+
+@pytest.mark.row("AM-2")
+def test_writers_take_turns_and_readers_do_not_wait(
+    atomic_ops: AtomicMemoryOps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atomic_ops.atomic_write_with_checksum(0, b"data")
+    spy = OneWriterAtATime()
+    monkeypatch.setattr(wrt_platform.atomic_memory, "lib", spy)
+
+    def write() -> None:
+        for _ in range(20):
+            atomic_ops.atomic_write_with_checksum(0, b"data")
+            atomic_ops.record(0)
+
+    def read() -> None:
+        for _ in range(40):
+            atomic_ops.atomic_read_with_checksum(0, 4)
+
+    threads = [threading.Thread(target=work) for work in (write, write, read)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert spy.overlaps == 0
+    assert spy.reads_beside > 0
 
 
 # Rules that no safe face can break: on the raw library.
