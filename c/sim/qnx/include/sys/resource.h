@@ -26,7 +26,7 @@ struct rlimit {
 #define RLIMIT_NPROC   8
 #define RLIMIT_NTHR    9
 #define RLIMIT_FREEMEM 13
-#define RLIM_NLIMITS   14
+#define RLIM_NLIMITS   __QNX_7_OR_8(14, 19)
 
 #define RLIM_INFINITY 0xfffffffffffffffdULL
 
