@@ -72,7 +72,7 @@ def build_ours(folder: Path) -> Path:
 def build_peer() -> Path:
     """Raises FetchError where there is no cargo, or nothing to fetch the peer from."""
     target = ROOT / "build/peers"
-    command = [find_tool("cargo"), "build", "--quiet", "--release"]
+    command = [find_tool("cargo"), "build", "--quiet", "--release", "--locked"]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     done = subprocess.run(command, cwd=PEER, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
