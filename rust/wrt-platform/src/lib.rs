@@ -12,6 +12,8 @@ pub mod atomic_memory;
 mod caller;
 pub mod enforcement;
 mod error;
+#[cfg(feature = "alloc")]
+pub mod events;
 pub mod global;
 pub mod host_function;
 mod import;
@@ -23,6 +25,8 @@ mod link;
 pub mod linux;
 pub mod lockfree;
 pub mod memory;
+#[cfg(feature = "alloc")]
+pub mod memory_account;
 pub mod module;
 pub mod page_allocator;
 pub mod pool;
@@ -30,16 +34,22 @@ pub mod prelude;
 #[cfg(all(feature = "std", target_os = "linux"))]
 mod program;
 pub mod static_memory;
+#[cfg(feature = "alloc")]
+mod system_below;
 pub mod table;
 mod value;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod wasi;
+#[cfg(feature = "alloc")]
+pub mod watchdog;
 
 pub use aliases::*;
 pub use atomic_memory::{AtomicMemoryOps, AtomicMemoryReader, CustomProvider};
 pub use caller::Caller;
 pub use enforcement::{Enforcement, EnforcementState};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "alloc")]
+pub use events::{Event, EventKind, Events, EventsBuilder};
 pub use global::Global;
 pub use host_function::{HostError, HostFunction, HostFunctionBuilder, HostResult};
 pub use import::Import;
@@ -53,6 +63,10 @@ pub use limits::Limits;
 #[cfg(target_os = "linux")]
 pub use linux::memory::{LinuxAllocator, LinuxAllocatorBuilder, LinuxAllocatorReport};
 pub use memory::{Memory, MemoryBuilder};
+#[cfg(feature = "alloc")]
+pub use memory_account::{
+    CountedAllocator, CountedAllocatorBuilder, MemoryAccount, MemoryAccountBuilder,
+};
 pub use module::{
     ExportType, ExternType, FunctionType, ImportType, Module, ModuleBuilder, ModuleUsage,
 };
@@ -67,4 +81,6 @@ pub use table::{Table, TableBuilder, TableView};
 pub use value::{FuncRef, Value, ValueType};
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use wasi::{Preopen, Wasi, WasiBuilder, WasiConfig};
+#[cfg(feature = "alloc")]
+pub use watchdog::{SoftwareWatchdog, WatchHandle};
 pub use wrt_platform_sys::wrt_layout as Layout;
