@@ -14,6 +14,7 @@ static const char folder[] = "/partition/mem/";
 static const char class_name[] = "sysram";
 
 static qk_partition root;
+static qk_partition *removed; /* though processes belong to them */
 static uint64_t total = DEFAULT_TOTAL;
 static uint32_t next_id = FIRST_ID;
 static bool installed;
@@ -215,6 +216,8 @@ qk_error qk_partition_make(const char *path)
     return QK_OK;
 }
 
+/* Takes it out of the tree. Its memory is freed once no process holds on to it, which is at once
+ * unless the semantic is broken that keeps partitions in use. */
 static void drop(qk_partition *partition)
 {
     qk_partition *before = &root;
@@ -222,7 +225,13 @@ static void drop(qk_partition *partition)
     while (before->next != partition) before = before->next;
     before->next = partition->next;
     sim_census_count("partition", -1);
-    free(partition);
+    if (partition->processes == 0) {
+        free(partition);
+        return;
+    }
+    partition->parent = NULL;
+    partition->next = removed;
+    removed = partition;
 }
 
 qk_error qk_partition_remove(const char *path)
@@ -329,6 +338,11 @@ uint64_t qk_partition_reset_peak(qk_partition *partition)
 void qk_partition_reset(void)
 {
     while (root.next != NULL) drop(root.next);
+    while (removed != NULL) {
+        qk_partition *partition = removed;
+        removed = partition->next;
+        free(partition);
+    }
     make_root();
     installed = false;
 }
