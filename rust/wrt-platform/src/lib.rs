@@ -10,6 +10,7 @@ extern crate std;
 pub mod aliases;
 pub mod atomic_memory;
 mod caller;
+pub mod cancel;
 pub mod enforcement;
 mod error;
 #[cfg(feature = "alloc")]
@@ -23,6 +24,7 @@ mod limits;
 mod link;
 #[cfg(target_os = "linux")]
 pub mod linux;
+pub mod lock;
 pub mod lockfree;
 pub mod memory;
 #[cfg(feature = "alloc")]
@@ -33,10 +35,18 @@ pub mod pool;
 pub mod prelude;
 #[cfg(all(feature = "std", target_os = "linux"))]
 mod program;
+#[cfg(any(target_os = "linux", target_os = "nto"))]
+pub mod qnx;
+#[cfg(target_os = "linux")]
+pub mod sim;
 pub mod static_memory;
+pub mod sync;
 #[cfg(feature = "alloc")]
 mod system_below;
 pub mod table;
+pub mod thread_system;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod threading;
 mod value;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod wasi;
@@ -46,6 +56,7 @@ pub mod watchdog;
 pub use aliases::*;
 pub use atomic_memory::{AtomicMemoryOps, AtomicMemoryReader, CustomProvider};
 pub use caller::Caller;
+pub use cancel::CancelToken;
 pub use enforcement::{Enforcement, EnforcementState};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "alloc")]
@@ -62,6 +73,11 @@ pub use instance::{
 pub use limits::Limits;
 #[cfg(target_os = "linux")]
 pub use linux::memory::{LinuxAllocator, LinuxAllocatorBuilder, LinuxAllocatorReport};
+#[cfg(all(feature = "alloc", target_os = "linux"))]
+pub use linux::sync::{LinuxFutex, LinuxFutexBuilder, LinuxLock, LinuxLockBuilder};
+#[cfg(all(feature = "alloc", target_os = "linux"))]
+pub use linux::threading::{LinuxThreadSystem, LinuxThreadSystemBuilder};
+pub use lock::{Lock, LockGuard, LockProtocol};
 pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "alloc")]
 pub use memory_account::{
@@ -74,10 +90,27 @@ pub use page_allocator::{PAGE_SIZE, PageAllocator, Pages, Protection, Verificati
 pub use pool::{Block, PoolAllocator, PoolAllocatorBuilder, PoolUsage};
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use program::{Outcome, run};
+#[cfg(all(feature = "alloc", any(target_os = "linux", target_os = "nto")))]
+pub use qnx::sync::{QnxFutex, QnxFutexBuilder, QnxLock, QnxLockBuilder, QnxSyncPriority};
+#[cfg(all(feature = "alloc", any(target_os = "linux", target_os = "nto")))]
+pub use qnx::threading::{QnxThreadSystem, QnxThreadSystemBuilder};
+#[cfg(all(feature = "alloc", any(target_os = "linux", target_os = "nto")))]
+pub use qnx::{
+    arena::{QnxArenaAllocator, QnxArenaAllocatorBuilder, QnxArenaAllocatorReport, QnxArenaBlock},
+    memory::{QnxAllocator, QnxAllocatorBuilder, QnxAllocatorReport, QnxProtFlags},
+    partition::{
+        PartitionGuard, QnxIsolation, QnxMemoryPartition, QnxMemoryPartitionBuilder,
+        QnxMemoryPartitionReport, QnxPartitionFlags, QnxPartitionKeeper,
+    },
+};
 pub use static_memory::{
     GuardRegions, StaticAllocator, StaticAllocatorBuilder, StaticAllocatorReport,
 };
+pub use sync::FutexLike;
 pub use table::{Table, TableBuilder, TableView};
+pub use thread_system::{CpuSet, ThreadPriority, ThreadReport, ThreadSystem};
+#[cfg(feature = "alloc")]
+pub use thread_system::{Thread, ThreadBuilder};
 pub use value::{FuncRef, Value, ValueType};
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use wasi::{Preopen, Wasi, WasiBuilder, WasiConfig};
