@@ -448,7 +448,7 @@ def calls_of(raw: Raw) -> dict[str, tuple[Any, ...]]:
     """Each call of an object, with arguments that are fine."""
     words, count = ffi.new("uint64_t[4]"), ffi.new("uint32_t *")
     out, is_new = ffi.new("void **"), ffi.new("bool *")
-    both = {"put": (words,), "get": (words,), "count": (count,)}
+    both: dict[str, tuple[Any, ...]] = {"put": (words,), "get": (words,), "count": (count,)}
     both |= {"put_many": (words, 1, count), "get_many": (words, 1, count)}
     return {
         "ring": both,

@@ -173,7 +173,12 @@ def build_model(folder: Path, fault: tuple[str, str, str, str] | None = None) ->
     sources = copy_sources(folder, fault)
     shutil.copy(SUPPORT / "atomic.h", folder)
     sources += [SUPPORT / name for name in ("explorer.c", "history.c", "scenarios.c")]
-    hooks = ["-include", SUPPORT / "explorer.h", "-Dmemcpy=explorer_copy", "-fno-builtin-memcpy"]
+    hooks: list[str | Path] = [
+        "-include",
+        SUPPORT / "explorer.h",
+        "-Dmemcpy=explorer_copy",
+        "-fno-builtin-memcpy",
+    ]
     run("cc", "-std=gnu11", "-O1", "-Wall", "-Wextra", *hooks, *INCLUDES, *sources,
         "-o", folder / "model")  # fmt: skip
     return folder / "model"
