@@ -433,7 +433,7 @@ def watchdog() -> Iterator[SoftwareWatchdog]:
 
 @pytest.mark.row("WD-1")
 def test_documents_example(watchdog: SoftwareWatchdog) -> None:
-    handle = watchdog.watch_wasm_execution("critical_module", timedelta(milliseconds=60))
+    handle = watchdog.watch_wasm_execution("critical_module", timedelta(milliseconds=600))
     for _ in range(30):
         handle.heartbeat()
         time.sleep(0.005)
@@ -441,7 +441,7 @@ def test_documents_example(watchdog: SoftwareWatchdog) -> None:
     hang = time.monotonic_ns()
     event = watchdog.events.next(10)
     assert (event.kind, event.source) == (EventKind.WATCHDOG_EXPIRED, handle.source)
-    assert event.time_ns - hang > 60_000_000 - 6_000_000  # the last sleep counts
+    assert event.time_ns - hang > 600_000_000 - 100_000_000  # the last sleep counts
     assert (handle.is_hung, handle.name) == (True, "critical_module")
     handle.heartbeat()
     wait_until(lambda: not handle.is_hung)
@@ -483,9 +483,9 @@ def test_without_auto_kill_a_hang_is_only_told(default: bool, own: bool | None) 
 
 @pytest.mark.row("WD-1")
 def test_guest_whose_engine_beats_for_it_is_never_touched(watchdog: SoftwareWatchdog) -> None:
-    instance = Instance(assemble(LOOP), limits=Limits(timeout=0.5))
+    instance = Instance(assemble(LOOP), limits=Limits(timeout=1.5))
     watch = watchdog.watch_wasm_execution(
-        "busy", instance=instance, feed=WatchFeed.ENGINE, auto_kill=True
+        "busy", 0.7, instance=instance, feed=WatchFeed.ENGINE, auto_kill=True
     )
     with watch, pytest.raises(TimedOutError):  # by its own time-out, not by the watchdog
         instance.call("spin")
@@ -616,16 +616,16 @@ def test_sources_of_watches_differ_unless_they_are_set() -> None:
 STOPPED = """
 import os, signal, subprocess, sys, threading, time
 from wrt_platform.watchdog import *
-watchdog = SoftwareWatchdog(WatchdogConfig(0.2, 0.2))
+watchdog = SoftwareWatchdog(WatchdogConfig(0.4, 0.4))
 watchdog.start()
 handle = watchdog.watch_wasm_execution("healthy")
-stop = "sleep 0.7; kill -STOP $0; sleep 1; kill -CONT $0;"
-child = subprocess.Popen(["sh", "-c", 3 * stop, str(os.getpid())])
+stop = "sleep 1; kill -STOP $0; sleep 1.2; kill -CONT $0;"
+child = subprocess.Popen(["sh", "-c", 2 * stop, str(os.getpid())])
 while child.poll() is None:
     handle.heartbeat()
     time.sleep(0.02)
 report = watchdog.report
-print(report.hangs, report.late_checks >= 3)
+print(report.hangs, report.late_checks >= 2)
 """
 
 
