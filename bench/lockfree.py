@@ -64,7 +64,7 @@ def row(
 def build_ours(folder: Path) -> Path:
     program = folder / "lockfree"
     includes = [f"-I{ROOT}/c/include", f"-I{ROOT}/c/src/core"]
-    command = ["cc", "-std=gnu11", "-O2", *includes, "-o", program, *SOURCES]
+    command: list[str | Path] = ["cc", "-std=gnu11", "-O2", *includes, "-o", program, *SOURCES]
     subprocess.run(command, check=True)
     return program
 
