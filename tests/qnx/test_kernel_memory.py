@@ -7,6 +7,7 @@ to notice. Random sequences are compared with short models that work another way
 from __future__ import annotations
 
 import ctypes
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import pytest
 from support.qnx_checks import Kernel, build
 
 PAGE = 4096
-OK, ENOENT, ENOMEM, EBUSY, EEXIST, EINVAL = 0, 2, 12, 16, 17, 22
+OK, ENOMEM, EBUSY, EEXIST, EINVAL, ENOSYS = 0, 12, 16, 17, 22, 89
 
 # Each table of checks, and the world that it is for.
 WORLDS: dict[str, dict[str, Any]] = {
@@ -246,6 +247,18 @@ def test_the_other_alias_shows_what_protection_hides(kernel: Kernel) -> None:
         kernel.control("host_address", ctypes.c_void_p(memory), size(3), ctypes.byref(alias)) != OK
     )
     assert kernel.control("host_address", ctypes.c_void_p(64), size(1), ctypes.byref(alias)) != OK
+
+
+def test_a_forked_child_has_no_kernel_and_no_pages(kernel: Kernel) -> None:
+    memory = mapped(kernel, 1)
+    child = os.fork()
+    if child == 0:
+        refused = kernel.call("mmap", None, size(1), READ, PRIVATE, -1, offset())
+        wrong = ctypes.c_ssize_t(refused).value != -1 or kernel.errno != ENOSYS
+        wrong = wrong or kernel.library.can_read(ctypes.c_void_p(memory)) & 0xFF != 0
+        os._exit(int(wrong))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert kernel.library.can_read(ctypes.c_void_p(memory)) & 0xFF == 1
 
 
 class MemoryView(ctypes.Structure):
@@ -479,12 +492,9 @@ class Tree:
             assert self.info(path).children == len(one.children), path
 
 
-NO_INHERITANCE = [b"sh", b"-c", b"sleep 100 & wait", None]
-
-
 def spawn(kernel: Kernel, partition: int) -> int:
     attributes, process = ctypes.c_size_t(), ctypes.c_int()
-    arguments = (ctypes.c_char_p * 4)(*NO_INHERITANCE)
+    arguments = (ctypes.c_char_p * 4)(b"sh", b"-c", b"sleep 100 & wait", None)
     assert kernel.call("posix_spawnattr_init", ctypes.byref(attributes)) == OK
     assert kernel.call("posix_spawnattr_addpartid", ctypes.byref(attributes), partition, 0) == OK
     assert kernel.call("posix_spawnattr_setxflags", ctypes.byref(attributes), 0x100000) == OK
