@@ -81,7 +81,7 @@ class MemoryAccount:
     @property
     def name(self) -> str:
         """As it was given, cut to 31 bytes."""
-        return ffi.string(self._query().name).decode()
+        return str(ffi.string(self._query().name).decode())
 
     @property
     def usage(self) -> MemoryAccountUsage:

@@ -329,7 +329,7 @@ class WatchHandle:
     @property
     def name(self) -> str:
         """As it was given, cut to 31 bytes."""
-        return ffi.string(self._query().name).decode()
+        return str(ffi.string(self._query().name).decode())
 
     @property
     def source(self) -> int:
