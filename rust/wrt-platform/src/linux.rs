@@ -1,3 +1,7 @@
 //! What Linux alone offers.
 
 pub mod memory;
+#[cfg(feature = "alloc")]
+pub mod sync;
+#[cfg(feature = "alloc")]
+pub mod threading;

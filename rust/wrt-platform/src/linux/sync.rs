@@ -1,0 +1,253 @@
+//! Futexes, locks and wake hooks of Linux. Mirrors `wrt_platform/linux/sync.h`.
+
+use alloc::boxed::Box;
+use core::{cell::UnsafeCell, mem};
+
+use wrt_platform_sys as sys;
+pub use wrt_platform_sys::wrt_linux_futex_usage as LinuxFutexUsage;
+
+use crate::error::{Result, check};
+use crate::lock::{Lock, LockProtocol};
+use crate::sync::FutexLike;
+
+/// Storage of an object that is not made yet.
+fn zeroed<T>() -> Box<UnsafeCell<T>> {
+    // SAFETY: only for objects of C, of which all zero is one that is not made.
+    Box::new(UnsafeCell::new(unsafe { mem::zeroed() }))
+}
+
+/// A word with FUTEX_WAIT and FUTEX_WAKE; made by [`LinuxFutexBuilder`]. `Send` and `Sync`. A forked
+/// child can't use it.
+pub struct LinuxFutex {
+    raw: Box<UnsafeCell<sys::wrt_linux_futex>>,
+}
+
+// SAFETY: C lets any thread use it, and the box keeps its address.
+unsafe impl Send for LinuxFutex {}
+// SAFETY: as above.
+unsafe impl Sync for LinuxFutex {}
+
+// SAFETY: it is one of the C library.
+unsafe impl FutexLike for LinuxFutex {
+    fn interface(&self) -> sys::wrt_futex {
+        // SAFETY: `raw` is initialised.
+        unsafe { sys::wrt_linux_futex_interface(self.raw.get()) }
+    }
+}
+
+impl LinuxFutex {
+    /// What a futex made with priority inheritance is; of another one, it says `State`.
+    pub fn as_lock(&self) -> LinuxFutexLock<'_> {
+        LinuxFutexLock { futex: self }
+    }
+
+    /// How the futex has been used so far.
+    pub fn usage(&self) -> Result<LinuxFutexUsage> {
+        // SAFETY: zero is a valid value of every field.
+        let mut usage = unsafe { mem::zeroed() };
+        // SAFETY: both pointers are live.
+        check(unsafe { sys::wrt_linux_futex_query(self.raw.get(), &raw mut usage) })?;
+        Ok(usage)
+    }
+}
+
+/// The lock that a futex made with priority inheritance is.
+#[derive(Clone, Copy)]
+pub struct LinuxFutexLock<'futex> {
+    futex: &'futex LinuxFutex,
+}
+
+// SAFETY: it is a lock of the C library, and lives as long as its futex.
+unsafe impl Lock for LinuxFutexLock<'_> {
+    fn interface(&self) -> sys::wrt_lock {
+        // SAFETY: `raw` is initialised.
+        unsafe { sys::wrt_linux_futex_lock_interface(self.futex.raw.get()) }
+    }
+}
+
+impl Drop for LinuxFutex {
+    fn drop(&mut self) {
+        // SAFETY: `raw` is initialised, and nobody borrows it: no wait, no guard.
+        let status = unsafe { sys::wrt_linux_futex_deinit(self.raw.get()) };
+        if status != sys::WRT_OK as sys::wrt_status {
+            // A guard was forgotten: the lock stays held, and its storage with it.
+            mem::forget(mem::replace(&mut self.raw, zeroed()));
+        }
+    }
+}
+
+/// Collects settings; the rules of linux/sync.h are checked by [`build`](Self::build).
+#[must_use]
+pub struct LinuxFutexBuilder {
+    config: sys::wrt_linux_futex_config,
+}
+
+impl LinuxFutexBuilder {
+    /// Starts with the defaults.
+    pub const fn new() -> Self {
+        // SAFETY: zero is a valid value of every field.
+        let mut config: sys::wrt_linux_futex_config = unsafe { mem::zeroed() };
+        config.struct_size = size_of::<sys::wrt_linux_futex_config>() as u32;
+        Self { config }
+    }
+
+    /// Of the word.
+    pub const fn with_initial_value(mut self, value: u32) -> Self {
+        self.config.initial_value = value;
+        self
+    }
+
+    /// How often a waiter looks at the word before it asks the system to wait.
+    pub const fn with_spin(mut self, value: u32) -> Self {
+        self.config.spin = value;
+        self
+    }
+
+    /// Makes a lock instead of a word: [`as_lock`](LinuxFutex::as_lock).
+    pub const fn with_priority_inheritance(mut self, value: bool) -> Self {
+        self.config.priority_inheritance = value;
+        self
+    }
+
+    /// Makes it, or says which rule is broken.
+    pub fn build(self) -> Result<LinuxFutex> {
+        let raw = zeroed();
+        // SAFETY: both pointers are live.
+        check(unsafe { sys::wrt_linux_futex_init(raw.get(), &raw const self.config) })?;
+        Ok(LinuxFutex { raw })
+    }
+}
+
+impl Default for LinuxFutexBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A mutex that notices misuse; made by [`LinuxLockBuilder`]. `Send` and `Sync`. A forked child can't
+/// use it.
+pub struct LinuxLock {
+    raw: Box<UnsafeCell<sys::wrt_linux_lock>>,
+}
+
+// SAFETY: C lets any thread use it, and the box keeps its address.
+unsafe impl Send for LinuxLock {}
+// SAFETY: as above.
+unsafe impl Sync for LinuxLock {}
+
+// SAFETY: it is one of the C library.
+unsafe impl Lock for LinuxLock {
+    fn interface(&self) -> sys::wrt_lock {
+        // SAFETY: `raw` is initialised.
+        unsafe { sys::wrt_linux_lock_interface(self.raw.get()) }
+    }
+}
+
+impl Drop for LinuxLock {
+    fn drop(&mut self) {
+        // SAFETY: `raw` is initialised, and nobody borrows it: no wait, no guard.
+        let status = unsafe { sys::wrt_linux_lock_deinit(self.raw.get()) };
+        if status != sys::WRT_OK as sys::wrt_status {
+            // A guard was forgotten: the lock stays held, and its storage with it.
+            mem::forget(mem::replace(&mut self.raw, zeroed()));
+        }
+    }
+}
+
+/// Collects settings; the rules of linux/sync.h are checked by [`build`](Self::build).
+#[must_use]
+pub struct LinuxLockBuilder {
+    config: sys::wrt_linux_lock_config,
+}
+
+impl LinuxLockBuilder {
+    /// Starts with the defaults.
+    pub const fn new() -> Self {
+        // SAFETY: zero is a valid value of every field.
+        let mut config: sys::wrt_linux_lock_config = unsafe { mem::zeroed() };
+        config.struct_size = size_of::<sys::wrt_linux_lock_config>() as u32;
+        Self { config }
+    }
+
+    /// What the lock does while a more urgent thread waits; without it, `Inherit`.
+    pub const fn with_protocol(mut self, value: LockProtocol) -> Self {
+        self.config.protocol = value as u32;
+        self
+    }
+
+    /// At which owners run, with the protocol `Ceiling`: 1 to 99. Only threads of SCHED_FIFO or
+    /// SCHED_RR at most as urgent may take the lock.
+    pub const fn with_ceiling(mut self, value: u32) -> Self {
+        self.config.ceiling = value;
+        self
+    }
+
+    /// Notices an owner that ended while it held the lock.
+    pub const fn with_robust(mut self, value: bool) -> Self {
+        self.config.robust = value;
+        self
+    }
+
+    /// Makes it, or says which rule is broken.
+    pub fn build(self) -> Result<LinuxLock> {
+        let raw = zeroed();
+        // SAFETY: both pointers are live.
+        check(unsafe { sys::wrt_linux_lock_init(raw.get(), &raw const self.config) })?;
+        Ok(LinuxLock { raw })
+    }
+}
+
+impl Default for LinuxLockBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A descriptor that gets readable when [`call`](Self::call) was called. `Send` and `Sync`.
+pub struct LinuxWake {
+    raw: Box<UnsafeCell<sys::wrt_linux_wake>>,
+}
+
+// SAFETY: C lets any thread use it, and the box keeps its address.
+unsafe impl Send for LinuxWake {}
+// SAFETY: as above.
+unsafe impl Sync for LinuxWake {}
+
+impl LinuxWake {
+    /// Makes the descriptor; `NoMemory` if there are none left.
+    pub fn new() -> Result<Self> {
+        let raw = zeroed();
+        // SAFETY: the pointer is live.
+        check(unsafe { sys::wrt_linux_wake_init(raw.get()) })?;
+        Ok(Self { raw })
+    }
+
+    /// Makes the descriptor readable.
+    pub fn call(&self) {
+        // SAFETY: `raw` is initialised.
+        unsafe { sys::wrt_linux_wake_call(self.raw.get().cast()) }
+    }
+
+    /// Makes it unreadable again; says how often `call` was called since.
+    pub fn take(&self) -> Result<u64> {
+        let mut count = 0;
+        // SAFETY: `raw` is initialised.
+        check(unsafe { sys::wrt_linux_wake_take(self.raw.get(), &raw mut count) })?;
+        Ok(count)
+    }
+
+    /// The descriptor, for poll or epoll; it stays this object's.
+    pub fn descriptor(&self) -> Result<i32> {
+        let mut descriptor = -1;
+        // SAFETY: `raw` is initialised.
+        check(unsafe { sys::wrt_linux_wake_descriptor(self.raw.get(), &raw mut descriptor) })?;
+        Ok(descriptor)
+    }
+}
+
+impl Drop for LinuxWake {
+    fn drop(&mut self) {
+        // SAFETY: `raw` is initialised.
+        let _ = unsafe { sys::wrt_linux_wake_deinit(self.raw.get()) };
+    }
+}

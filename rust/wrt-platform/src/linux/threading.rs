@@ -1,0 +1,80 @@
+//! Threads of Linux: what pools, watchdogs, thread managers and events run on. Mirrors
+//! `wrt_platform/linux/threading.h`.
+
+use alloc::boxed::Box;
+use core::{cell::UnsafeCell, mem};
+
+use wrt_platform_sys as sys;
+
+use crate::error::{Result, check};
+use crate::thread_system::ThreadSystem;
+
+/// `Low`, `Normal` and `High` are nice values, `Realtime` is SCHED_FIFO; made by
+/// [`LinuxThreadSystemBuilder`].
+/// `Send` and `Sync`. A forked child can't use it.
+pub struct LinuxThreadSystem {
+    raw: Box<UnsafeCell<sys::wrt_linux_thread_system>>,
+}
+
+// SAFETY: C lets any thread use it, and the box keeps its address.
+unsafe impl Send for LinuxThreadSystem {}
+// SAFETY: as above.
+unsafe impl Sync for LinuxThreadSystem {}
+
+// SAFETY: it is a thread system of the C library.
+unsafe impl ThreadSystem for LinuxThreadSystem {
+    fn interface(&self) -> sys::wrt_thread_system {
+        // SAFETY: `raw` is initialised.
+        unsafe { sys::wrt_linux_thread_system_interface(self.raw.get()) }
+    }
+}
+
+impl Drop for LinuxThreadSystem {
+    fn drop(&mut self) {
+        // SAFETY: `raw` is initialised. Threads borrow the system, so none of them is out.
+        let _ = unsafe { sys::wrt_linux_thread_system_deinit(self.raw.get()) };
+    }
+}
+
+/// Collects settings; the rules of linux/threading.h are checked by [`build`](Self::build).
+#[must_use]
+pub struct LinuxThreadSystemBuilder {
+    config: sys::wrt_linux_thread_system_config,
+}
+
+impl LinuxThreadSystemBuilder {
+    /// Starts with the defaults.
+    pub const fn new() -> Self {
+        // SAFETY: zero is a valid value of every field.
+        let mut config: sys::wrt_linux_thread_system_config = unsafe { mem::zeroed() };
+        config.struct_size = size_of::<sys::wrt_linux_thread_system_config>() as u32;
+        Self { config }
+    }
+
+    /// Of SCHED_FIFO, for `Realtime`: 1 to 99; 0: 10.
+    pub const fn with_realtime_priority(mut self, value: u32) -> Self {
+        self.config.realtime_priority = value;
+        self
+    }
+
+    /// Nice values from `Normal` to `Low` and to `High`: 1 to 19; 0: 10.
+    pub const fn with_nice_step(mut self, value: u32) -> Self {
+        self.config.nice_step = value;
+        self
+    }
+
+    /// Makes the system, or says which rule is broken.
+    pub fn build(self) -> Result<LinuxThreadSystem> {
+        // SAFETY: zero is a valid value of every field.
+        let raw = Box::new(UnsafeCell::new(unsafe { mem::zeroed() }));
+        // SAFETY: both pointers are live.
+        check(unsafe { sys::wrt_linux_thread_system_init(raw.get(), &raw const self.config) })?;
+        Ok(LinuxThreadSystem { raw })
+    }
+}
+
+impl Default for LinuxThreadSystemBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
