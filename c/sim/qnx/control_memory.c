@@ -6,9 +6,9 @@
 
 #include "../../src/core/fail.h"
 #include "../common/baton.h"
+#include "control.h"
 #include "kernel_arena.h"
 #include "kernel_budget.h"
-#include "kernel_call.h"
 #include "kernel_environment.h"
 #include "kernel_memory.h"
 #include "kernel_partition.h"
@@ -23,42 +23,27 @@ _Static_assert((int)WRT_SIM_QNX_LAZY == QK_MAP_LAZY && (int)WRT_SIM_QNX_STACK ==
                    (int)WRT_SIM_QNX_SHARED == QK_MAP_SHARED && (int)WRT_SIM_QNX_HEAP == QK_MAP_HEAP,
                "flags are handed on as they are");
 
-/* Takes the kernel's lock, unless there is something wrong with the call. */
-static wrt_status begin(const char *operation, bool has_arguments)
-{
-    if (!has_arguments) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "an argument is NULL");
-    if (qk_lock()) return WRT_OK;
-    return wrt_fail(WRT_ERR_STATE, operation, "a forked child has no simulated kernel");
-}
-
-static wrt_status end(const char *operation, bool found)
-{
-    sim_unlock();
-    if (found) return WRT_OK;
-    return wrt_fail(WRT_ERR_NOT_FOUND, operation, "there is none of that number");
-}
-
 wrt_status wrt_sim_qnx_install_memory_partitions(bool present)
 {
-    const wrt_status status = begin(__func__, true);
+    const wrt_status status = sim_control_begin(__func__, true);
 
     if (status != WRT_OK) return status;
     qk_partition_install(present);
-    return end(__func__, true);
+    return sim_control_end(__func__, true);
 }
 
 wrt_status wrt_sim_qnx_install_adaptive_partitions(bool present)
 {
-    const wrt_status status = begin(__func__, true);
+    const wrt_status status = sim_control_begin(__func__, true);
 
     if (status != WRT_OK) return status;
     qk_budget_install(present);
-    return end(__func__, true);
+    return sim_control_end(__func__, true);
 }
 
 wrt_status wrt_sim_qnx_set_system_memory(uint64_t bytes)
 {
-    const wrt_status status = begin(__func__, true);
+    const wrt_status status = sim_control_begin(__func__, true);
 
     if (status != WRT_OK) return status;
     const qk_error error = qk_partition_set_total(bytes);
@@ -71,7 +56,7 @@ wrt_status wrt_sim_qnx_set_system_memory(uint64_t bytes)
 
 wrt_status wrt_sim_qnx_set_environment(const char *name, const char *value)
 {
-    const wrt_status status = begin(__func__, name != NULL);
+    const wrt_status status = sim_control_begin(__func__, name != NULL);
 
     if (status != WRT_OK) return status;
     const qk_error error = qk_environment_set(name, value);
@@ -88,7 +73,7 @@ wrt_status wrt_sim_qnx_set_environment(const char *name, const char *value)
 
 wrt_status wrt_sim_qnx_memory_query(wrt_sim_qnx_memory_view *view_out)
 {
-    const wrt_status status = begin(__func__, view_out != NULL);
+    const wrt_status status = sim_control_begin(__func__, view_out != NULL);
 
     if (status != WRT_OK) return status;
     qk_process_settle();
@@ -103,13 +88,13 @@ wrt_status wrt_sim_qnx_memory_query(wrt_sim_qnx_memory_view *view_out)
                                           .mapping_count = usage.mappings,
                                           .protected_copies = heap.protected_copies,
                                           .bad_frees = heap.bad_releases};
-    return end(__func__, true);
+    return sim_control_end(__func__, true);
 }
 
 wrt_status wrt_sim_qnx_mapping_query(uint32_t index, wrt_sim_qnx_mapping_view *view_out)
 {
     qk_mapping mapping;
-    const wrt_status status = begin(__func__, view_out != NULL);
+    const wrt_status status = sim_control_begin(__func__, view_out != NULL);
 
     if (status != WRT_OK) return status;
     const bool found = qk_memory_mapping(index, &mapping);
@@ -121,12 +106,13 @@ wrt_status wrt_sim_qnx_mapping_query(uint32_t index, wrt_sim_qnx_mapping_view *v
                                                .access = mapping.protection,
                                                .flags = mapping.flags};
     }
-    return end(__func__, found);
+    return sim_control_end(__func__, found);
 }
 
 wrt_status wrt_sim_qnx_host_address(const void *address, size_t size, void **host_address_out)
 {
-    const wrt_status status = begin(__func__, address != NULL && host_address_out != NULL);
+    const wrt_status status =
+        sim_control_begin(__func__, address != NULL && host_address_out != NULL);
 
     if (status != WRT_OK) return status;
     *host_address_out = qk_memory_host(address, size);
@@ -139,7 +125,7 @@ wrt_status wrt_sim_qnx_host_address(const void *address, size_t size, void **hos
 
 wrt_status wrt_sim_qnx_arena_query(wrt_sim_qnx_arena_view *view_out)
 {
-    const wrt_status status = begin(__func__, view_out != NULL);
+    const wrt_status status = sim_control_begin(__func__, view_out != NULL);
 
     if (status != WRT_OK) return status;
     const qk_arena_counters heap = qk_arena_count();
@@ -159,12 +145,12 @@ wrt_status wrt_sim_qnx_arena_query(wrt_sim_qnx_arena_view *view_out)
                                          .frees = heap.releases,
                                          .reallocations = heap.moves,
                                          .lifo = heap.lifo};
-    return end(__func__, true);
+    return sim_control_end(__func__, true);
 }
 
 wrt_status wrt_sim_qnx_partition_query(uint32_t index, wrt_sim_qnx_partition_view *view_out)
 {
-    const wrt_status status = begin(__func__, view_out != NULL);
+    const wrt_status status = sim_control_begin(__func__, view_out != NULL);
 
     if (status != WRT_OK) return status;
     qk_process_settle();
@@ -185,13 +171,13 @@ wrt_status wrt_sim_qnx_partition_query(uint32_t index, wrt_sim_qnx_partition_vie
             .hierarchical = partition->now.policy == QK_POLICY_HIERARCHICAL};
         memcpy(view_out->name, partition->name, sizeof view_out->name);
     }
-    return end(__func__, partition != NULL);
+    return sim_control_end(__func__, partition != NULL);
 }
 
 wrt_status wrt_sim_qnx_budget_query(int32_t id, wrt_sim_qnx_budget_view *view_out)
 {
     qk_budget budget;
-    const wrt_status status = begin(__func__, view_out != NULL);
+    const wrt_status status = sim_control_begin(__func__, view_out != NULL);
 
     if (status != WRT_OK) return status;
     const bool found = qk_budget_get(id, &budget) == QK_OK;
@@ -204,7 +190,7 @@ wrt_status wrt_sim_qnx_budget_query(int32_t id, wrt_sim_qnx_budget_view *view_ou
                                               .used = qk_budget_share(id)};
         memcpy(view_out->name, budget.name, sizeof view_out->name);
     }
-    return end(__func__, found);
+    return sim_control_end(__func__, found);
 }
 
 wrt_status wrt_sim_qnx_budget_want(int32_t id, uint32_t percent)
@@ -215,16 +201,16 @@ wrt_status wrt_sim_qnx_budget_want(int32_t id, uint32_t percent)
         return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, __func__, "percent is {0}, not 0 to 100",
                                percent, 0);
     }
-    const wrt_status status = begin(__func__, true);
+    const wrt_status status = sim_control_begin(__func__, true);
     if (status != WRT_OK) return status;
     const bool found = qk_budget_get(id, &budget) == QK_OK;
     if (found) (void)qk_budget_want(id, percent);
-    return end(__func__, found);
+    return sim_control_end(__func__, found);
 }
 
 wrt_status wrt_sim_qnx_process_query(uint32_t index, wrt_sim_qnx_process_view *view_out)
 {
-    const wrt_status status = begin(__func__, view_out != NULL);
+    const wrt_status status = sim_control_begin(__func__, view_out != NULL);
 
     if (status != WRT_OK) return status;
     qk_process_settle();
@@ -235,16 +221,16 @@ wrt_status wrt_sim_qnx_process_query(uint32_t index, wrt_sim_qnx_process_view *v
                                                .used_bytes = process->used,
                                                .ended = process->ended};
     }
-    return end(__func__, process != NULL);
+    return sim_control_end(__func__, process != NULL);
 }
 
 wrt_status wrt_sim_qnx_process_use(int32_t id, uint64_t bytes)
 {
-    const wrt_status status = begin(__func__, true);
+    const wrt_status status = sim_control_begin(__func__, true);
 
     if (status != WRT_OK) return status;
     const qk_error error = qk_process_use(id, bytes);
-    if (error != QK_ENOMEM) return end(__func__, error == QK_OK);
+    if (error != QK_ENOMEM) return sim_control_end(__func__, error == QK_OK);
     sim_unlock();
     return wrt_fail_detail(WRT_ERR_NO_MEMORY, __func__,
                            "the partition of process {0} has no {1} bytes for it", (uint64_t)id,
@@ -253,9 +239,9 @@ wrt_status wrt_sim_qnx_process_use(int32_t id, uint64_t bytes)
 
 wrt_status wrt_sim_qnx_set_process_memory(uint64_t bytes)
 {
-    const wrt_status status = begin(__func__, true);
+    const wrt_status status = sim_control_begin(__func__, true);
 
     if (status != WRT_OK) return status;
     qk_process_set_start(bytes);
-    return end(__func__, true);
+    return sim_control_end(__func__, true);
 }

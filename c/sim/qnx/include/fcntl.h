@@ -1,4 +1,4 @@
-/* QNX: The part of <fcntl.h> that reaches memory partitions. */
+/* QNX: the part of <fcntl.h> that reaches memory partitions. */
 #ifndef QNX_FCNTL_H
 #define QNX_FCNTL_H
 

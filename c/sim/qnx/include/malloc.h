@@ -1,4 +1,4 @@
-/* QNX: The arena allocator of libc. The commands have the order of 6.x, 7.x and 8.0, which all
+/* QNX: the arena allocator of libc. The commands have the order of 6.x, 7.x and 8.0, which all
  * agree up to MALLOC_ARENA_CACHE_FREE_NOW; those behind it, and the type of mallopt's value, are
  * those of the 8.0 header. In 8.0 only M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_GRANULARITY still
  * work. */

@@ -1,4 +1,4 @@
-/* QNX: Starting a process. The flags are those of 7.1, as the crate libc has them; the partition
+/* QNX: starting a process. The flags are those of 7.1, as the crate libc has them; the partition
  * calls are those of 6.4, where POSIX_SPAWN_SETMPART was 0x10. 7.1 gave that bit to
  * POSIX_SPAWN_RESETIDS, so here it has a free one: sources use the names alone. */
 #ifndef QNX_SPAWN_H

@@ -1,4 +1,4 @@
-/* QNX: The allocator's part of <stdlib.h>, and the environment that it reads at the process's
+/* QNX: the allocator's part of <stdlib.h>, and the environment that it reads at the process's
  * start. */
 #ifndef QNX_STDLIB_H
 #define QNX_STDLIB_H

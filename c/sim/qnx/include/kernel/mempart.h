@@ -1,4 +1,4 @@
-/* QNX: Memory partitions, by the optional module of 6.4: a partition is a folder under
+/* QNX: memory partitions, by the optional module of 6.4: a partition is a folder under
  * /partition/mem/<class>, and devctl() on it reads and changes its configuration. By inspection,
  * like <sys/part.h>. */
 #ifndef QNX_KERNEL_MEMPART_H

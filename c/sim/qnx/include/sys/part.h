@@ -1,4 +1,4 @@
-/* QNX: What all partitions share, by the optional partitioning module of 6.4. Later systems have
+/* QNX: what all partitions share, by the optional partitioning module of 6.4. Later systems have
  * neither this header nor the module, so all of it is by inspection. */
 #ifndef QNX_SYS_PART_H
 #define QNX_SYS_PART_H

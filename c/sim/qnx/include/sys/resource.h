@@ -1,4 +1,4 @@
-/* QNX: Limits of a process. RLIMIT_FREEMEM and RLIMIT_NTHR are not in the crate libc; their values
+/* QNX: limits of a process. RLIMIT_FREEMEM and RLIMIT_NTHR are not in the crate libc; their values
  * here are free ones, so sources use the names alone. */
 #ifndef QNX_SYS_RESOURCE_H
 #define QNX_SYS_RESOURCE_H

@@ -1,4 +1,4 @@
-/* QNX: Commands of SchedCtl() for the adaptive-partition scheduler: budgets of processor time. The
+/* QNX: commands of SchedCtl() for the adaptive-partition scheduler: budgets of processor time. The
  * scheduler is an optional module of 6.3.2 to 7.1. By inspection: the crate libc has none of it. */
 #ifndef QNX_SYS_SCHED_APS_H
 #define QNX_SYS_SCHED_APS_H

@@ -1,4 +1,4 @@
-/* QNX: The part of <sys/stat.h> that makes memory partitions, which are folders. */
+/* QNX: the part of <sys/stat.h> that makes memory partitions, which are folders. */
 #ifndef QNX_SYS_STAT_H
 #define QNX_SYS_STAT_H
 

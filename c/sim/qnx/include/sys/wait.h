@@ -1,4 +1,4 @@
-/* QNX: Waiting for a child, and what its status says. */
+/* QNX: waiting for a child, and what its status says. */
 #ifndef QNX_SYS_WAIT_H
 #define QNX_SYS_WAIT_H
 
