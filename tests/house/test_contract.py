@@ -18,6 +18,8 @@ SIZES = Path(__file__).with_name("object_sizes.txt")
 
 # Builders that are not called after their config, as the documents have them.
 BUILDERS = {
+    "wrt_thread_pool_config": "ThreadPoolConfig",
+    "wrt_wasm_task_config": "WasmTask",
     "wrt_atomic_memory_config": "CustomProvider",
     "wrt_pool_config": "PoolAllocatorBuilder",
     "wrt_qnx_partition_config": "QnxMemoryPartitionBuilder",
@@ -26,6 +28,10 @@ BUILDERS = {
 
 # Methods that are not called after their field, as the documents have them.
 ALIASES = {
+    ("wrt_task_config", "context"): "with_run",
+    ("wrt_wasm_task_config", "results"): "with_args",
+    ("wrt_wasm_task_config", "type"): "with_args",
+    ("wrt_wasm_task_config", "timeout_ns"): "with_timeout",
     ("wrt_pool_config", "classes"): "add_pool",
     ("wrt_qnx_partition_config", "minimum_bytes"): "with_memory_size",
     ("wrt_qnx_partition_config", "maximum_bytes"): "with_memory_size",

@@ -128,20 +128,20 @@ typedef struct wrt_task_config {
 
 /** Caller-provided storage, not to be moved from init to deinit. Fields are private. */
 typedef struct wrt_task {
-    struct wrt_task *self;
-    void *pool;
+    uint32_t state; /* atomic; one of wrt_task_state, and whether somebody waits */
+    uint32_t kind;
     wrt_task_fn run;
     void *context;
-    wrt_cancel_token cancel;
-    wrt_cpu_set cpus;
-    uint32_t state;    /* atomic; one of wrt_task_state, and whether somebody waits */
-    uint32_t priority; /* one of wrt_thread_priority, as asked for */
-    uint32_t runs_at;  /* the same, never DEFAULT */
-    uint32_t worker;   /* atomic */
-    int32_t outcome;
-    uint32_t magic;
-    uint32_t kind;
+    uint32_t runs_at; /* one of wrt_thread_priority, never DEFAULT */
     uint32_t has_cpus;
+    uint32_t worker; /* atomic */
+    int32_t outcome;
+    wrt_cancel_token cancel;
+    struct wrt_task *self;
+    void *pool;
+    uint32_t priority; /* as asked for */
+    uint32_t magic;
+    wrt_cpu_set cpus;
 } wrt_task;
 
 /** A call of a function in an instance, as the documents' WasmTask. */

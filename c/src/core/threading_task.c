@@ -5,6 +5,10 @@
 #include "fail.h"
 #include "slices.h"
 
+/* Looks of who joins come less and less often, up to this many spins apart: each takes the task's
+ * memory away from the worker. */
+enum { PAUSE_MAX = 16 };
+
 /* ---- Its state ---- */
 
 void wrt__task_moves(wrt_task *task, uint32_t from, uint32_t to)
@@ -111,12 +115,13 @@ static wrt_status look_for_a_while(const char *operation, wrt_task *task,
                                    wrt_wasm_outcome *outcome_out)
 {
     const wrt__pool *pool = task->pool;
-    const uint32_t looks = pool->spin;
+    uint32_t pause = 1;
 
-    for (uint32_t i = 0; i < looks; i++) {
+    for (uint32_t i = 0; i < pool->spin; i += pause) {
         const uint32_t state = wrt__load(&task->state) & WRT__TASK_STATE;
         if (state == WRT_TASK_DONE || state == WRT_TASK_LOST) break;
-        wrt__spin_hint();
+        for (uint32_t j = 0; j < pause; j++) wrt__spin_hint();
+        if (pause < PAUSE_MAX) pause *= 2;
     }
     return take_outcome(operation, task, outcome_out);
 }

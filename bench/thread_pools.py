@@ -1,0 +1,110 @@
+"""Thread pools of one worker: what a task costs from submit to the end of all, and there and back.
+
+Peers are rayon (spawn from outside its pool, and install), the threadpool crate and libuv; from
+Python, concurrent.futures. All programs take turns, so that a busy moment of the machine hits each;
+of all rounds the shortest time counts. A peer that can't be built is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from crates import ROOT, FetchError, find_tool
+
+ROUNDS = 5
+PEER = ROOT / "bench/peers/thread_pools"
+SOURCES = [
+    ROOT / "bench/thread_pools.c",
+    *(path for floor in ("core", "engine", "linux") for path in ROOT.glob(f"c/src/{floor}/*.c")),
+]
+
+PYTHON = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+import wasmtime
+from wrt_platform import Instance
+from wrt_platform.threading import LinuxThreadPool, ThreadPoolConfig
+TASKS = 5000
+ADD = '''(module (func (export "add") (param i32 i32) (result i32)
+          (i32.add (local.get 0) (local.get 1))))'''
+instance = Instance(bytes(wasmtime.wat2wasm(ADD)))
+rows = [(number, 1) for number in range(TASKS)]
+config = ThreadPoolConfig(1, queue_capacity=TASKS)
+with LinuxThreadPool(config, {1: instance.exports.add}) as pool, ThreadPoolExecutor(1) as peer:
+    for _ in range(5):
+        start = time.perf_counter()
+        pool.map(1, rows)
+        print("python_map", (time.perf_counter() - start) / TASKS * 1e9)
+        start = time.perf_counter()
+        for future in [peer.submit(pow, number, 1) for number in range(TASKS)]:
+            future.result()
+        print("python_peer", (time.perf_counter() - start) / TASKS * 1e9)
+"""
+
+
+def rows() -> list[dict[str, Any]]:
+    """Nanoseconds a task."""
+    with tempfile.TemporaryDirectory() as folder:
+        commands = [[build_ours(Path(folder))], [sys.executable, "-c", PYTHON]]
+        commands += [[peer] for peer in (build_peer(), build_libuv(Path(folder))) if peer]
+        best = shortest(commands)
+    contests = [
+        ("submit, run and join (ns)", "submit", "rayon_spawn", "rayon 1.11 scope spawn", 0.5),
+        ("submit, run and join (ns)", "submit", "threadpool", "threadpool 1.8", 0.5),
+        ("submit, run and join (ns)", "submit", "libuv", "libuv queue_work", 0.35),
+        ("the same in one batch (ns)", "batch", "rayon_spawn", "rayon 1.11 scope spawn", None),
+        ("round trip (ns)", "round_trip", "rayon_install", "rayon 1.11 install", 0.1),
+        ("batch from Python (ns)", "python_map", "python_peer", "ThreadPoolExecutor", 0.3),
+    ]
+    return [
+        row(name, best[ours], best[peer], words, goal)
+        for name, ours, peer, words, goal in contests
+        if peer in best
+    ]
+
+
+def row(name: str, ours: float, peer: float, peer_name: str, goal: float | None) -> dict[str, Any]:
+    values = (name, ours, peer, peer_name, ours / peer, goal)
+    return dict(zip(("name", "ours", "peer", "peer_name", "ratio", "goal"), values))
+
+
+def build_ours(folder: Path) -> Path:
+    program = folder / "thread_pools"
+    command = ["cc", "-std=gnu11", "-O2", f"-I{ROOT}/c/include", "-o", program, *SOURCES]
+    subprocess.run([*command, "-lpthread"], check=True)
+    return program
+
+
+def build_libuv(folder: Path) -> Path | None:
+    """None where libuv's headers are not installed."""
+    program = folder / "libuv_queue"
+    command = ["cc", "-std=gnu11", "-O2", "-o", program, ROOT / "bench/peers/libuv_queue.c", "-luv"]
+    return program if subprocess.run(command, capture_output=True).returncode == 0 else None
+
+
+def build_peer() -> Path | None:
+    """None where there is no cargo, or nothing to fetch the peers from."""
+    target = ROOT / "build/peers"
+    try:
+        command = [find_tool("cargo"), "build", "--quiet", "--release", "--locked"]
+    except FetchError:
+        return None
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
+    done = subprocess.run(command, cwd=PEER, env=environment, capture_output=True)
+    return target / "release/thread-pools-bench" if done.returncode == 0 else None
+
+
+def shortest(commands: list[list[Any]]) -> dict[str, float]:
+    best: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        for command in commands:
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            for line in done.stdout.splitlines():
+                name, time = line.split()
+                best[name] = min(best.get(name, float(time)), float(time))
+    return best
