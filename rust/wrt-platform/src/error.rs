@@ -217,6 +217,21 @@ impl core::error::Error for Error {
     }
 }
 
+impl Error {
+    /// What a task on another thread failed with.
+    ///
+    /// # Safety
+    /// C filled it in, with static texts.
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub(crate) unsafe fn from_raw(status: sys::wrt_status, raw: &sys::wrt_error) -> Self {
+        let kind = ErrorKind::from_status(status);
+        // SAFETY: the caller's promise.
+        let (operation, reason) =
+            unsafe { (CStr::from_ptr(raw.operation), CStr::from_ptr(raw.reason)) };
+        Self { os_code: raw.os_code, detail: raw.detail, ..Self::new(kind, operation, reason) }
+    }
+}
+
 /// Turns a status into a `Result`, with the details of this thread's last failure.
 pub(crate) fn check(status: sys::wrt_status) -> Result<()> {
     if status == sys::WRT_OK as sys::wrt_status {
