@@ -101,6 +101,25 @@ def test_guest_headers_stand_alone(version: int) -> None:
             assert done.stderr == "", name
 
 
+def test_qnx_itself_builds_its_backend_and_no_simulation(tmp_path: Path) -> None:
+    """As CMake would do it on QNX, with the simulated headers in place of the SDK's."""
+    settings = {
+        "CMAKE_SYSTEM_NAME": "QNX",
+        "CMAKE_C_COMPILER": "gcc",
+        "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
+        "CMAKE_C_FLAGS": " ".join(guest_flags("gcc")),
+        "WRT_PLATFORM_WERROR": "ON",
+        "WRT_PLATFORM_INSTALL": "OFF",
+    }
+    options = [f"-D{name}={value}" for name, value in settings.items()]
+    run("cmake", "-S", ROOT, "-B", tmp_path, "-G", "Ninja", *options)
+    assert "c/sim" not in (tmp_path / "build.ninja").read_text().replace("c/sim/qnx/include", "")
+    run("cmake", "--build", tmp_path, "--target", "wrt_qnx")
+    assert {path.name.removesuffix(".o") for path in tmp_path.rglob("c/src/qnx/**/*.o")} == {
+        path.name for path in BACKEND
+    }
+
+
 def test_backend_does_not_ask_what_it_runs_on() -> None:
     for source in BACKEND:
         assert is_guest(source)

@@ -71,7 +71,7 @@ void qk_wake(struct qk_thread *thread, qk_error error)
 {
     if (thread->queue != NULL) unlink_thread(thread);
     thread->state = QK_STATE_OUTSIDE;
-    sim_wake(&thread->sim, error);
+    sim_wake(&thread->sim, (int32_t)error);
 }
 
 static void abandon(struct sim_thread *sim, int32_t code)

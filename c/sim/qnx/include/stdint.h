@@ -29,6 +29,24 @@ typedef __UINTMAX_TYPE__ uintmax_t;
 #define UINT64_MAX  __UINT64_MAX__
 #define INTPTR_MAX  __INTPTR_MAX__
 #define UINTPTR_MAX __UINTPTR_MAX__
+#define INTMAX_MAX  __INTMAX_MAX__
+#define UINTMAX_MAX __UINTMAX_MAX__
+#define PTRDIFF_MAX __PTRDIFF_MAX__
+#define PTRDIFF_MIN (-PTRDIFF_MAX - 1)
 #define SIZE_MAX    __SIZE_MAX__
+
+#define INT8_C(number)   number
+#define INT16_C(number)  number
+#define INT32_C(number)  number
+#define UINT8_C(number)  number
+#define UINT16_C(number) number
+#define UINT32_C(number) number##U
+#if defined(__LP64__)
+#define INT64_C(number)  number##L
+#define UINT64_C(number) number##UL
+#else
+#define INT64_C(number)  number##LL
+#define UINT64_C(number) number##ULL
+#endif
 
 #endif
