@@ -37,6 +37,7 @@ ALIASES = {
     ("wrt_qnx_partition_config", "maximum_bytes"): "with_memory_size",
     ("wrt_qnx_partition_config", "reserved_bytes"): "with_memory_size",
     ("wrt_events_config", "wake_context"): "with_wake",
+    ("wrt_thread_config", "context"): "with_entry",
     ("wrt_watchdog_config", "default_timeout_ns"): "with_default_timeout",
     ("wrt_watchdog_config", "check_interval_ns"): "with_check_interval",
     ("wrt_watch_config", "timeout_ns"): "with_timeout",

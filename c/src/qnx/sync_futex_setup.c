@@ -176,8 +176,10 @@ wrt_status wrt_qnx_futex_init(wrt_qnx_futex *futex, const wrt_qnx_futex_config *
 static int send_away(wrt_qnx_futex *futex)
 {
     int code = pthread_mutex_lock(wrt__qnx_futex_mutex(futex));
-    if (code != EOK) return code;
+    if (code != EOK && code != EDEADLK)
+        return code; /* held already: giving it back failed before */
 
+    code = EOK;
     wrt__store_ordered(&futex->closing, 1);
     while (code == EOK && wrt__load_ordered(&futex->waiting) != 0) {
         do {
@@ -187,8 +189,8 @@ static int send_away(wrt_qnx_futex *futex)
             code = pthread_cond_wait(wrt__qnx_futex_left(futex), wrt__qnx_futex_mutex(futex));
         }
     }
-    (void)pthread_mutex_unlock(wrt__qnx_futex_mutex(futex));
-    return code;
+    const int given_back = pthread_mutex_unlock(wrt__qnx_futex_mutex(futex));
+    return code != EOK ? code : given_back;
 }
 
 wrt_status wrt_qnx_futex_deinit(wrt_qnx_futex *futex)
