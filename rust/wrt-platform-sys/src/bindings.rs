@@ -3601,20 +3601,20 @@ pub struct wrt_task_config {
 #[repr(C)]
 #[derive(Debug)]
 pub struct wrt_task {
-    pub self_: *mut wrt_task,
-    pub pool: *mut ::core::ffi::c_void,
+    pub state: u32,
+    pub kind: u32,
     pub run: wrt_task_fn,
     pub context: *mut ::core::ffi::c_void,
-    pub cancel: wrt_cancel_token,
-    pub cpus: wrt_cpu_set,
-    pub state: u32,
-    pub priority: u32,
     pub runs_at: u32,
+    pub has_cpus: u32,
     pub worker: u32,
     pub outcome: i32,
+    pub cancel: wrt_cancel_token,
+    pub self_: *mut wrt_task,
+    pub pool: *mut ::core::ffi::c_void,
+    pub priority: u32,
     pub magic: u32,
-    pub kind: u32,
-    pub has_cpus: u32,
+    pub cpus: wrt_cpu_set,
 }
 /// A call of a function in an instance, as the documents' WasmTask.
 #[repr(C)]
@@ -4269,15 +4269,13 @@ pub struct wrt_watchdog {
     pub checked_ns: u64,
     pub system: wrt_thread_system,
     pub lock: wrt_system_lock,
-    pub monitor: wrt_thread,
+    pub monitor: wrt_repeating_thread,
     pub priority: u32,
-    pub phase: u32,
-    pub stopping: u32,
     pub report: wrt_watchdog_report,
     pub auto_kill: bool,
     pub was_late: bool,
     pub has_checked: bool,
-    pub reserved: [u8; 9usize],
+    pub reserved: [u8; 1usize],
 }
 unsafe extern "C" {
     /** Prepares a watchdog without watches; its monitor thread does not run yet. On error it is left as
@@ -4382,6 +4380,18 @@ pub struct wrt_runtime_report {
     pub watchdog: wrt_watchdog_report,
     pub memory: wrt_memory_account_usage,
 }
+/// A thread manager and a watchdog that were set up one by one, for a report on both together.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_runtime_parts {
+    pub struct_size: u32,
+    pub reserved: [u8; 4usize],
+    pub thread_manager: *mut wrt_thread_manager,
+    pub watchdog: *mut wrt_watchdog,
+    pub account: *mut wrt_memory_account,
+    pub isolation: wrt_enforcement,
+    pub memory_limit: wrt_enforcement,
+}
 /** Caller's storage, not to be moved between init and deinit. Fields are private; `thread_manager`
  and `watchdog` are for the calls on them.*/
 #[repr(C)]
@@ -4424,6 +4434,16 @@ unsafe extern "C" {
  Cost: linear in threads and workers.*/
     pub fn wrt_runtime_query(
         runtime: *mut wrt_runtime,
+        report_out: *mut wrt_runtime_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The same report, of parts that their owner starts and ends by himself. *report_out is left as it
+ was on error.
+ Errors: INVALID_ARGUMENT (a part is NULL), UNSUPPORTED (reserved bytes), STATE (a part is not
+ initialised). Threads: any. Cost: linear in threads and workers.*/
+    pub fn wrt_runtime_query_parts(
+        parts: *const wrt_runtime_parts,
         report_out: *mut wrt_runtime_report,
     ) -> wrt_status;
 }

@@ -6,3 +6,9 @@ pub type WasmModule<'bytes> = crate::Module<'bytes>;
 /// Linear memory from Linux, as the documents call the module.
 #[cfg(target_os = "linux")]
 pub use crate::linux::memory as linux_memory;
+
+/// QNX's thread pool, as the documents call the module.
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod qnx_threading {
+    pub use crate::threading::QnxThreadPool;
+}
