@@ -14,7 +14,7 @@ import pytest
 from common import ROOT
 from kernel_programs import SOURCES, build, outcome
 
-PROGRAMS = ["conditions", "mutexes", "pulses", "threads", "timeouts"]
+PROGRAMS = ["conditions", "mutexes", "orders", "pulses", "threads", "timeouts"]
 
 # Each semantic that can be broken, and a test that has to notice.
 NOTICED_BY = {
