@@ -454,6 +454,24 @@ def test_cancel_stops_a_loop_and_never_the_next_task(backend: Backend) -> None:
 
 
 @pytest.mark.row("TH-2")
+def test_cancel_that_comes_in_a_tasks_last_moment_does_not_hit_the_next(backend: Backend) -> None:
+    """It is cancelled from inside its own host function, after which there is nothing to stop."""
+    handles: list[TaskHandle] = []
+    begin = threading.Event()
+
+    def cancel_myself(value: int) -> int:
+        assert begin.wait(PATIENCE)
+        return value + handles[0].cancel()
+
+    with backend.pool(ThreadPoolConfig(1), functions_of(instance_with(cancel_myself))) as pool:
+        handles += pool.submit_many([call(HOST, 1), call(I32, 9, 4)])
+        begin.set()
+        assert handles[1].result(PATIENCE) == 5
+        first = handles[0].join(PATIENCE)
+        assert first.value == 2 or isinstance(first.error, InterruptedCallError)
+
+
+@pytest.mark.row("TH-2")
 def test_cancelled_task_in_the_queue_does_not_begin(backend: Backend, gate: Gate) -> None:
     functions = functions_of(instance_with(gate))
     with backend.pool(ThreadPoolConfig(2), functions) as pool:
