@@ -23,7 +23,8 @@
  * of a word is woken first, and nobody is woken for another's sake.
  *
  * stack_size in a report is what was asked for, 0 the system's default: QNX tells it to a
- * debugger only.
+ * debugger only. A thread that has ended is described until it has been joined, as far as the
+ * kernel keeps it.
  *
  * Heap: none but what the C library takes to make a thread.  Threads: any.  ISR: no.
  * Fork: it refuses every call in the child (STATE), but for `wake`, which does nothing there.

@@ -1,0 +1,232 @@
+"""What all thread systems have in common, over each backend: threads as asked for, read back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sync_backends import BACKENDS, Backend
+from wrt_platform import CpuSet, LinuxThreadSystemBuilder, ThreadBuilder, ThreadPriority
+from wrt_platform.errors import (
+    InvalidArgumentError,
+    StateError,
+    TimedOutError,
+    UnsupportedError,
+)
+
+pytestmark = pytest.mark.row("TH-1")
+
+STACK = 262144  # bytes
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return BACKENDS[request.param]
+
+
+@pytest.fixture
+def system(backend: Backend) -> Iterator[Any]:
+    system = backend.system().build()
+    yield system
+    system.close()
+
+
+class Held:
+    """A thread that runs until it is let go."""
+
+    def __init__(self, system: Any, builder: ThreadBuilder | None = None) -> None:
+        self._go = threading.Event()
+        self.thread = (builder or ThreadBuilder()).with_entry(self._go.wait).build(system)
+
+    def end(self) -> None:
+        self._go.set()
+        self.thread.join(5)
+
+
+def test_a_thread_is_what_was_asked_for(system: Any) -> None:
+    builder = ThreadBuilder().with_name("a-name-beyond-what-is-kept").with_cpus(CpuSet(0))
+    held = Held(system, builder.with_stack_size(STACK))
+    report = held.thread.report
+    assert report.name == "a-name-beyond-w"
+    assert report.cpus == CpuSet.from_mask(1)
+    assert report.stack_size == STACK
+    assert report.system_id != system.report.system_id
+    held.end()
+
+
+@pytest.mark.parametrize("priority", list(ThreadPriority)[1:])
+def test_priorities_are_read_back(system: Any, priority: ThreadPriority) -> None:
+    builder = ThreadBuilder().with_priority(priority).with_require_priority()
+    held = Held(system, builder)
+    assert held.thread.report.priority == priority
+    held.end()
+
+
+def test_linux_itself_shows_the_same() -> None:
+    system = LinuxThreadSystemBuilder().with_realtime_priority(33).with_nice_step(7).build()
+    seen = {}
+    for priority in (ThreadPriority.LOW, ThreadPriority.REALTIME):
+        held = Held(system, ThreadBuilder().with_priority(priority).with_name("shown"))
+        number = held.thread.report.system_id
+        with open(f"/proc/self/task/{number}/stat") as file:
+            name, rest = file.read().split("(", 1)[1].rsplit(")", 1)
+        fields = rest.split()
+        seen[priority] = (name, int(fields[16]), int(fields[37]), int(fields[38]))
+        held.end()
+    system.close()
+    base = os.getpriority(os.PRIO_PROCESS, 0)
+    assert seen[ThreadPriority.LOW] == ("shown", min(base + 7, 19), 0, os.SCHED_OTHER)
+    assert seen[ThreadPriority.REALTIME][2:] == (33, os.SCHED_FIFO)
+
+
+def test_join_waits_and_ends_once(system: Any) -> None:
+    held = Held(system)
+    start = time.monotonic()
+    with pytest.raises(TimedOutError, match="still runs"):
+        held.thread.join(0.06)
+    assert time.monotonic() - start >= 0.06
+    with pytest.raises(StateError, match="neither joined nor detached"):
+        system.close()
+    held.end()
+    for call in (held.thread.join, held.thread.detach, lambda: held.thread.report):
+        with pytest.raises(StateError, match="joined or detached already"):
+            call()
+
+
+def test_a_detached_thread_runs_on_by_itself(system: Any) -> None:
+    ended, held = threading.Event(), threading.Event()
+
+    def run() -> None:
+        held.wait(5)
+        ended.set()
+
+    ThreadBuilder().with_entry(run).build(system).detach()
+    system.close()
+    held.set()
+    assert ended.wait(5)
+
+
+def test_the_processor_time_is_the_threads_own(system: Any) -> None:
+    used = threading.Event()
+
+    def work() -> None:
+        end = time.thread_time() + 0.05
+        while time.thread_time() < end:
+            pass
+        used.set()
+        gone.wait(5)
+
+    gone = threading.Event()
+    thread = ThreadBuilder().with_entry(work).build(system)
+    assert used.wait(5)
+    assert 50_000_000 <= thread.cpu_time_ns < 2_000_000_000
+    gone.set()
+    thread.join(5)
+    with pytest.raises(StateError):
+        thread.cpu_time_ns  # noqa: B018
+
+
+def test_linux_does_not_describe_an_ended_thread() -> None:
+    system = LinuxThreadSystemBuilder().build()
+    thread = ThreadBuilder().with_entry(lambda: None).build(system)
+    for _ in range(500):
+        try:
+            thread.report  # noqa: B018
+        except StateError as error:
+            assert "ended" in str(error)
+            break
+        time.sleep(0.01)
+    else:
+        raise AssertionError("it never ended")
+    thread.join(5)
+    system.close()
+
+
+def test_the_caller_changes_itself(system: Any) -> None:
+    found: list[Any] = []
+
+    def run() -> None:
+        system.set_priority(ThreadPriority.LOW)
+        system.set_cpus(CpuSet(0))
+        found.append(system.report)
+
+    ThreadBuilder().with_entry(run).build(system).join(5)
+    assert found[0].priority == ThreadPriority.LOW
+    assert found[0].cpus == CpuSet(0)
+
+
+def test_what_can_not_be_is_refused(system: Any) -> None:
+    builder = ThreadBuilder()
+    with pytest.raises(InvalidArgumentError, match="entry"):
+        builder.build(system)
+    builder.with_entry(lambda: None)
+    builder._config.reserved = b"\0\0\1"
+    with pytest.raises(UnsupportedError):
+        builder.build(system)
+    with pytest.raises(InvalidArgumentError, match="CPU"):
+        ThreadBuilder().with_entry(lambda: None).with_cpus(CpuSet(255)).build(system)
+    with pytest.raises(InvalidArgumentError, match="stack"):
+        ThreadBuilder().with_entry(lambda: None).with_stack_size(1).build(system)
+    with pytest.raises(InvalidArgumentError, match="priority"):
+        system.set_priority(9)
+    with pytest.raises(InvalidArgumentError):
+        CpuSet(256)
+    system.close()  # nothing of them is left
+
+
+REFUSED = """
+import resource
+from wrt_platform import *
+resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
+import os
+os.setuid(65534)
+system = LinuxThreadSystemBuilder().build()
+builder = ThreadBuilder().with_entry(lambda: None).with_priority(ThreadPriority.REALTIME)
+try:
+    builder.with_require_priority().build(system)
+except PermissionDeniedError as error:
+    print(error)
+import threading
+go = threading.Event()
+builder = ThreadBuilder().with_entry(go.wait).with_priority(ThreadPriority.REALTIME)
+thread = builder.build(system)
+print(thread.report.priority.name)
+go.set()
+thread.join(5)
+system.close()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up permissions takes having them")
+def test_realtime_without_permission_is_refused_or_steps_down() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    refused, priority = done.stdout.splitlines()
+    assert "RLIMIT_RTPRIO is 0" in refused and "CAP_SYS_NICE" in refused
+    assert priority == "NORMAL"
+
+
+def test_a_forked_child_makes_its_own() -> None:
+    backend = BACKENDS["linux"]
+    system, futex, lock = backend.system().build(), backend.futex().build(), backend.lock().build()
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        for call in (system.close, system.now_ns, futex.load, lock.lock, futex.close, lock.close):
+            try:
+                call()
+            except StateError:
+                refused += 1
+        os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 6
+    for made in (futex, lock, system):
+        made.close()
