@@ -24,6 +24,14 @@ typedef struct wrt__module_record {
     uint32_t reserved;
 } wrt__module_record;
 
+static inline wrt__module_record *wrt__manager_modules(const wrt_thread_manager *manager)
+{
+    return manager->modules;
+}
+
+/* The record of a module; NULL if it is not registered. The manager's lock is held. */
+wrt__module_record *wrt__manager_module(const wrt_thread_manager *manager, uint32_t module_id);
+
 wrt_status wrt__manager_check(const char *operation, const wrt_thread_manager *manager);
 
 static inline wrt_status wrt__manager_enter(wrt_thread_manager *manager)
