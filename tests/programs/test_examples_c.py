@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from common import ROOT, run
+from support.runtime_example import ON_LINUX, ON_QNX
 
 PROGRAMS = ROOT / "examples/programs"
 
@@ -116,6 +117,19 @@ def test_wrong_options_are_refused(by_cmake: Path, prefix: Path, words: list[str
     assert done.returncode == 2
     assert "MODULE" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.row("RT-1", proof="sim")
+@pytest.mark.parametrize("way", ["by_cmake", "by_pkg_config"])
+def test_runtime_keeps_its_limits_on_both_systems(
+    way: str, prefix: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(way)
+    done = call(folder, prefix, "runtime")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ON_LINUX + ON_QNX
+    assert call(folder, prefix, "runtime", "qnx").stdout == ON_QNX
+    assert call(folder, prefix, "runtime", "vxworks").returncode == 2
 
 
 def test_nothing_leaks(by_cmake: Path, prefix: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from common import ROOT
 from support.guest import assemble
+from support.runtime_example import ON_LINUX, ON_QNX, module_in
 
 NOTEBOOK = ROOT / "examples/notebooks/quickstart.py"
 
@@ -25,12 +26,32 @@ def test_quickstart_runs() -> None:
     assert run.stdout.splitlines()[-1].startswith("stopped: ")
 
 
-def test_quickstarts_module_is_its_text() -> None:
-    source = (ROOT / "examples/python/quickstart.py").read_text()
+@pytest.mark.row("RT-1", proof="sim")
+def test_runtime_says_the_same_as_in_c() -> None:
+    run = subprocess.run(
+        [sys.executable, ROOT / "examples/python/runtime.py"], capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == ON_LINUX + ON_QNX
+
+
+@pytest.mark.parametrize(
+    ("example", "first", "name"),
+    [("quickstart", "def run_a_program", "DIVIDE"), ("runtime", "MIB =", "GUEST")],
+)
+def test_module_of_an_example_is_its_text(example: str, first: str, name: str) -> None:
+    source = (ROOT / f"examples/python/{example}.py").read_text()
     lines = [line.removeprefix("# ") for line in source.splitlines() if line.startswith("# ")]
     names: dict[str, Any] = {}
-    exec(source.split("def run_a_program")[0], {"__file__": str(ROOT / "x/y/z")}, names)
-    assert names["DIVIDE"] == assemble("\n".join(lines))
+    exec(source.split(first)[0], {"__file__": str(ROOT / "x/y/z")}, names)
+    assert names[name] == assemble("\n".join(lines))
+
+
+@pytest.mark.parametrize("path", ["examples/c/runtime.c", "rust/wrt-platform/examples/runtime.rs"])
+def test_module_of_the_runtime_is_the_same_everywhere(path: str) -> None:
+    names: dict[str, Any] = {}
+    exec((ROOT / "examples/python/runtime.py").read_text().split("MIB =")[0], names)
+    assert module_in(path) == names["GUEST"]
 
 
 def outputs(cell: Any, kind: str) -> list[Any]:
