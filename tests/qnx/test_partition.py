@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import os
@@ -29,6 +30,7 @@ from qnx_world import (
     base_of,
     calls_of,
     fail_at,
+    failure_count,
     holdings,
     must,
     new_world,
@@ -415,8 +417,11 @@ def test_more_ranges_than_can_be_kept_are_busy_and_change_nothing() -> None:
     assert room == 160
     assert access_at(base_of(pages) + 8192 * room) == READ_WRITE
     pages.protect(0, 4096, Protection.NONE)  # a range that is kept may change
-    pages.protect(0, 32 * PAGE, Protection.READ | Protection.WRITE)
-    pages.protect(8192, 4096, Protection.READ)
+    pages.protect(0, 32 * PAGE, Protection.READ | Protection.WRITE)  # one that covers them all
+    for again in range(159):
+        pages.protect(8192 * again, 4096, Protection.READ)
+    with pytest.raises(BusyError):
+        pages.protect(8192 * 159, 4096, Protection.READ)
     pages.protect(0, 32 * PAGE, Protection.READ | Protection.WRITE)
 
 
@@ -450,6 +455,50 @@ def test_grown_pages_follow_and_are_zero() -> None:
     with PartitionGuard(other):
         assert access_at(base_of(pages) + 2 * PAGE - 1) == 0
     assert bytes(pages.memory) == b"abc" + bytes(2 * PAGE - 3)
+
+
+@pytest.mark.row("QP-1", proof="sim")
+@pytest.mark.parametrize("code", [ENOMEM, EIO])
+def test_change_of_reach_that_fails_anywhere_is_taken_back_and_can_be_tried_again(
+    code: int,
+) -> None:
+    ours, other = partition(level=ADDRESS), partition(level=ADDRESS)
+    pages = [allocator_in(where).allocate(1, 4) for where in (ours, other, ours, other)]
+    pages[0].protect(4096, 4096, Protection.READ)
+    places = [base_of(each) + step for each in pages for step in (0, 4096)]
+
+    def reach() -> list[int | None]:
+        return [access_at(place) for place in places]
+
+    def attempt(call: Callable[[], int]) -> int:
+        """Lets each of its calls of the kernel fail; returns how often that was an error."""
+        before, told = reach(), failure_count()
+        for refused in range(100):
+            fail_at(refused + 1, code)
+            if call() == lib.WRT_OK:
+                use_up(told + refused + 1)
+                return refused
+            assert reach() == before
+        raise AssertionError("it never comes to its end")
+
+    def use_up(orders: int) -> None:
+        """The last order may not have been reached."""
+        for _ in range(100):
+            if failure_count() >= orders:
+                return
+            with contextlib.suppress(WrtError):
+                _ = ours.report
+
+    outer, inner = Token(ours), Token(other)
+    free = reach()
+    assert attempt(outer.enter) >= 2
+    inside = reach()
+    assert attempt(lambda: inner.enter(outer)) >= 4
+    assert reach() != inside
+    assert attempt(inner.leave) >= 4
+    assert reach() == inside
+    assert attempt(outer.leave) >= 2
+    assert reach() == free
 
 
 @pytest.mark.row("QP-1", proof="sim")
@@ -852,7 +901,10 @@ def end(thing: Any) -> None:
     try:
         thing.close()
     except WrtError:
-        thing.close()
+        try:
+            thing.close()
+        except WrtError as error:
+            raise AssertionError("what failed once can't be ended any more") from error
 
 
 @pytest.mark.row("QP-1", proof="sim")
