@@ -75,7 +75,7 @@ def one_round(allocator: QnxAllocator, module: Module) -> Work:
         instance.close()
 
     calls = calls_of(run)
-    return Work(*done, calls)
+    return Work(done[0], done[1], done[2], calls)
 
 
 def tenant(name: str, parent: QnxMemoryPartition) -> QnxMemoryPartition:

@@ -158,8 +158,9 @@ class QnxMemoryPartition:
         not spawned into this partition."""
         status = ffi.new("int32_t *")
         check(lib.wrt_qnx_partition_detach(self._raw, process_id, status))
-        signal = status[0] & 0x7F
-        return -signal if signal else status[0] >> 8
+        ending = int(status[0])
+        signal = ending & 0x7F
+        return -signal if signal else ending >> 8
 
     def close(self) -> None:
         """Removes the partition; again does nothing. Raises BusyError while it is entered, or
