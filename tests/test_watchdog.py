@@ -698,12 +698,21 @@ def test_abandoned_watchdog_ends_its_thread() -> None:
     del watchdog
     gc.collect()
 
-    assert raw.stopping == 1 or raw.self == ffi.NULL  # it was told, or has ended already
+    assert raw.monitor.stopping == 1 or raw.self == ffi.NULL  # it was told, or has ended already
     wait_until(lambda: lib.wrt_watchdog_stop(raw, 0) != lib.WRT_ERR_TIMED_OUT)
-    assert raw.phase == 0
+    assert raw.monitor.phase == 0
 
 
-CORE = ("cancel", "config", "events", "slices", "status", "watchdog", "watchdog_monitor")
+CORE = (
+    "cancel",
+    "config",
+    "events",
+    "repeating_thread",
+    "slices",
+    "status",
+    "watchdog",
+    "watchdog_monitor",
+)
 
 
 @pytest.mark.row("WD-1")

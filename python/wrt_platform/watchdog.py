@@ -379,7 +379,7 @@ def _leave_alone(raw: Any) -> None:
 def _reap() -> None:
     """Frees what abandoned watchdogs used whose threads have ended meanwhile."""
     for raw, _ in list(_running.values()):
-        if raw.stopping != 0:
+        if raw.monitor.stopping != 0:
             _leave_alone(raw)
 
 

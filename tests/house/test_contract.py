@@ -23,6 +23,7 @@ BUILDERS = {
     "wrt_atomic_memory_config": "CustomProvider",
     "wrt_pool_config": "PoolAllocatorBuilder",
     "wrt_qnx_partition_config": "QnxMemoryPartitionBuilder",
+    "wrt_thread_manager_config": "ThreadManagerConfig",
     "wrt_watchdog_config": "WatchdogConfig",
 }
 
@@ -38,6 +39,9 @@ ALIASES = {
     ("wrt_qnx_partition_config", "reserved_bytes"): "with_memory_size",
     ("wrt_events_config", "wake_context"): "with_wake",
     ("wrt_thread_config", "context"): "with_entry",
+    ("wrt_thread_manager_config", "response_timeout_ns"): "with_response_timeout",
+    ("wrt_thread_manager_config", "kill_timeout_ns"): "with_kill_timeout",
+    ("wrt_thread_manager_config", "check_interval_ns"): "with_check_interval",
     ("wrt_watchdog_config", "default_timeout_ns"): "with_default_timeout",
     ("wrt_watchdog_config", "check_interval_ns"): "with_check_interval",
     ("wrt_watch_config", "timeout_ns"): "with_timeout",

@@ -60,6 +60,17 @@ typedef struct wrt_runtime_report {
     wrt_memory_account_usage memory; /* all zero without an account */
 } wrt_runtime_report;
 
+/** A thread manager and a watchdog that were set up one by one, for a report on both together. */
+typedef struct wrt_runtime_parts {
+    uint32_t struct_size;               /* sizeof(wrt_runtime_parts); 0 is refused */
+    uint8_t reserved[4];                /* zero */
+    wrt_thread_manager *thread_manager; /* initialised */
+    wrt_watchdog *watchdog;             /* initialised */
+    wrt_memory_account *account;        /* as in wrt_runtime_config */
+    wrt_enforcement isolation;          /* as in wrt_runtime_config */
+    wrt_enforcement memory_limit;       /* as in wrt_runtime_config */
+} wrt_runtime_parts;
+
 /** Caller's storage, not to be moved between init and deinit. Fields are private; `thread_manager`
  * and `watchdog` are for the calls on them. */
 typedef struct wrt_runtime {
@@ -93,6 +104,13 @@ WRT_API wrt_watchdog *wrt_runtime_watchdog(wrt_runtime *runtime);
  * Cost: linear in threads and workers. */
 WRT_API WRT_NODISCARD wrt_status wrt_runtime_query(wrt_runtime *runtime,
                                                    wrt_runtime_report *report_out);
+
+/** The same report, of parts that their owner starts and ends by himself. *report_out is left as it
+ * was on error.
+ * Errors: INVALID_ARGUMENT (a part is NULL), UNSUPPORTED (reserved bytes), STATE (a part is not
+ * initialised). Threads: any. Cost: linear in threads and workers. */
+WRT_API WRT_NODISCARD wrt_status wrt_runtime_query_parts(const wrt_runtime_parts *parts,
+                                                         wrt_runtime_report *report_out);
 
 /** Ends all threads as wrt_thread_manager_shutdown() does, and the watchdog after them, so that
  * their end is still watched. May be called again.

@@ -163,15 +163,13 @@ struct wrt_watchdog {
     uint64_t checked_ns; /* time of the last check */
     wrt_thread_system system;
     wrt_system_lock lock;
-    wrt_thread monitor;
+    wrt_repeating_thread monitor;
     uint32_t priority;
-    uint32_t phase;    /* atomic: what the monitor thread is at */
-    uint32_t stopping; /* atomic: the monitor waits on it */
     wrt_watchdog_report report;
     bool auto_kill;
     bool was_late; /* the last check */
     bool has_checked;
-    uint8_t reserved[9];
+    uint8_t reserved[1];
 };
 
 /** Prepares a watchdog without watches; its monitor thread does not run yet. On error it is left as

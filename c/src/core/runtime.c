@@ -138,18 +138,18 @@ static const char COOPERATIVE[] =
     "checked by the monitor; the guest stops at its next loop or call, a host function that does "
     "not come back is given up, not stopped";
 
-static void describe_protections(const wrt_runtime *runtime, wrt_runtime_report *report)
+static void describe_protections(const wrt_runtime_parts *parts, wrt_runtime_report *report)
 {
-    const wrt_threading_limits *const limits = &runtime->thread_manager.limits;
-    const bool is_limited = runtime->account != NULL &&
+    const wrt_threading_limits *const limits = &parts->thread_manager->limits;
+    const bool is_limited = parts->account != NULL &&
                             (report->memory.maximum != 0 || report->memory.available != UINT64_MAX);
 
-    report->isolation = runtime->isolation;
+    report->isolation = parts->isolation;
     if (report->isolation.reason == NULL) {
         report->isolation.reason = "no partition is set; the engine's bounds checks hold always";
     }
-    report->memory_limit = runtime->memory_limit.reason != NULL
-                               ? runtime->memory_limit
+    report->memory_limit = parts->memory_limit.reason != NULL
+                               ? parts->memory_limit
                                : limit_of(is_limited, WRT_ENFORCEMENT_PARTIAL, BY_ACCOUNT);
     report->module_memory_limit =
         limit_of(limits->memory_limit_per_module != 0, WRT_ENFORCEMENT_PARTIAL, BY_ACCOUNT);
@@ -165,26 +165,57 @@ static void describe_protections(const wrt_runtime *runtime, wrt_runtime_report 
         .reason = report->watchdog.is_running ? "watches are checked in each check interval"
                                               : "the watchdog was stopped",
     };
-    report->hang_kill = limit_of(runtime->watchdog.auto_kill, WRT_ENFORCEMENT_PARTIAL, COOPERATIVE);
+    report->hang_kill = limit_of(parts->watchdog->auto_kill, WRT_ENFORCEMENT_PARTIAL, COOPERATIVE);
+}
+
+/* The parts are there. */
+static wrt_status query(const wrt_runtime_parts *parts, wrt_runtime_report *report_out)
+{
+    wrt_runtime_report report = {0};
+
+    wrt_status status = wrt_thread_manager_query(parts->thread_manager, &report.threads);
+    if (status == WRT_OK) status = wrt_watchdog_query(parts->watchdog, &report.watchdog);
+    if (status == WRT_OK && parts->account != NULL) {
+        status = wrt_memory_account_query(parts->account, &report.memory);
+    }
+    if (status != WRT_OK) return status;
+    describe_protections(parts, &report);
+    *report_out = report;
+    return WRT_OK;
 }
 
 wrt_status wrt_runtime_query(wrt_runtime *runtime, wrt_runtime_report *report_out)
 {
-    wrt_status status = check(__func__, runtime);
+    const wrt_status status = check(__func__, runtime);
     if (status != WRT_OK) return status;
     if (report_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "report_out is NULL");
     }
-    wrt_runtime_report report = {0};
-    status = wrt_thread_manager_query(&runtime->thread_manager, &report.threads);
-    if (status == WRT_OK) status = wrt_watchdog_query(&runtime->watchdog, &report.watchdog);
-    if (status == WRT_OK && runtime->account != NULL) {
-        status = wrt_memory_account_query(runtime->account, &report.memory);
-    }
+    const wrt_runtime_parts parts = {
+        .struct_size = sizeof parts,
+        .thread_manager = &runtime->thread_manager,
+        .watchdog = &runtime->watchdog,
+        .account = runtime->account,
+        .isolation = runtime->isolation,
+        .memory_limit = runtime->memory_limit,
+    };
+    return query(&parts, report_out);
+}
+
+wrt_status wrt_runtime_query_parts(const wrt_runtime_parts *parts, wrt_runtime_report *report_out)
+{
+    wrt_runtime_parts known;
+
+    const wrt_status status = wrt__config_read(__func__, parts, &known, sizeof known);
     if (status != WRT_OK) return status;
-    describe_protections(runtime, &report);
-    *report_out = report;
-    return WRT_OK;
+    if (!wrt__is_zero(known.reserved, sizeof known.reserved)) {
+        return wrt_fail(WRT_ERR_UNSUPPORTED, __func__, "reserved bytes of the parts are not 0");
+    }
+    if (known.thread_manager == NULL || known.watchdog == NULL || report_out == NULL) {
+        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__,
+                        "thread_manager or watchdog of the parts, or report_out, is NULL");
+    }
+    return query(&known, report_out);
 }
 
 wrt_status wrt_runtime_shutdown(wrt_runtime *runtime, uint32_t mode, uint64_t timeout_ns)

@@ -15,6 +15,7 @@
 #include "fail.h"
 #include "guard.h"
 #include "name.h"
+#include "repeating_thread.h"
 #include "watchdog.h"
 
 enum { NANOSECONDS_IN_MS = 1000000 };
@@ -202,7 +203,7 @@ wrt_status wrt_watchdog_check(wrt_watchdog *watchdog, uint64_t now_ns)
 {
     wrt_status status = enter(__func__, watchdog);
     if (status != WRT_OK) return status;
-    if (wrt__load(&watchdog->phase) != WRT__MONITOR_IDLE) {
+    if (wrt__repeating_runs(&watchdog->monitor)) {
         status = wrt_fail(WRT_ERR_STATE, __func__, "the monitor thread makes the checks");
     } else if (watchdog->has_checked && now_ns < watchdog->checked_ns) {
         status = wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, __func__,
@@ -351,14 +352,14 @@ wrt_status wrt_watchdog_query(wrt_watchdog *watchdog, wrt_watchdog_report *repor
                            : enter(__func__, watchdog);
     if (status != WRT_OK) return status;
     *report_out = watchdog->report;
-    report_out->is_running = wrt__load(&watchdog->phase) != WRT__MONITOR_IDLE;
+    report_out->is_running = wrt__repeating_runs(&watchdog->monitor);
     leave(watchdog);
     return WRT_OK;
 }
 
 static wrt_status check_idle(const char *operation, const wrt_watchdog *watchdog)
 {
-    if (wrt__load(&watchdog->phase) != WRT__MONITOR_IDLE) {
+    if (wrt__repeating_runs(&watchdog->monitor)) {
         return wrt_fail(WRT_ERR_STATE, operation,
                         "the monitor thread runs: call wrt_watchdog_stop() first");
     }

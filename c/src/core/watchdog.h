@@ -4,14 +4,6 @@
 
 #include "wrt_platform/watchdog.h"
 
-/* What the monitor thread is at; `phase` of a watchdog. */
-typedef enum wrt__monitor_phase {
-    WRT__MONITOR_IDLE = 0,
-    WRT__MONITOR_STARTING = 1,
-    WRT__MONITOR_RUNNING = 2,
-    WRT__MONITOR_STOPPING = 3 /* a thread is inside wrt_watchdog_stop() */
-} wrt__monitor_phase;
-
 /* Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, or moved). */
 wrt_status wrt__watchdog_check_self(const char *operation, const wrt_watchdog *watchdog);
 
