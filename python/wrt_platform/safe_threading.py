@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
@@ -289,6 +290,7 @@ class ManagedThread:
         self._results = ffi.new("wrt_value[]", len(self._kind.results) + 1)
         encode_all(self._kind.parameters, task.args, self._args, self._store, "argument")
         self._outcome: Outcome | None = None
+        self._settled = threading.Event()
         self._health = ThreadHealth.HEALTHY
 
     def _config(self, task: WasmTask) -> Any:
@@ -308,11 +310,13 @@ class ManagedThread:
 
             def wait(limit: int) -> int:
                 status: int = lib.wrt_managed_thread_join(self._raw, limit, ffi.NULL, raw, health)
+                if status == lib.WRT_OK:
+                    self._settle(raw, health[0])
+                elif status == lib.WRT_ERR_STATE and self._raw.manager == ffi.NULL:
+                    self._settled.wait(1)  # another thread was faster, and is just noting it
                 return lib.WRT_OK if self._outcome is not None else status
 
             wait_in_slices(timeout, wait)
-            if self._outcome is None:
-                self._settle(raw, health[0])
         assert self._outcome is not None
         return self._outcome
 
@@ -329,6 +333,7 @@ class ManagedThread:
         self._outcome = Outcome(
             raw.id, value, error, worker, raw.run_time_ns, raw.cpu_time_ns, raw.fuel_used
         )
+        self._settled.set()
         self._manager._threads.discard(self)
 
     def result(self, timeout: Duration | None = None) -> Any:
@@ -470,8 +475,7 @@ class WasmThreadManager(TaskRunner):
 
     def stop(self, timeout: Duration | None = None) -> None:
         """Ends that thread. Raises TimedOutError if it is just killing; call again."""
-        limit = WAIT_FOR_EVER if timeout is None else nanoseconds(timeout, "timeout")
-        check(lib.wrt_thread_manager_stop(self._raw, limit))
+        wait_in_slices(timeout, lambda limit: lib.wrt_thread_manager_stop(self._raw, limit))
 
     @property
     def report(self) -> ThreadManagerReport:
@@ -483,9 +487,13 @@ class WasmThreadManager(TaskRunner):
     def shutdown(self, *, cancel: bool = False, timeout: Duration | None = None) -> None:
         """Ends all threads: when their calls are done, or, with `cancel`, as soon as they have
         been stopped; what has not come back in time is given up then. May be called again."""
-        mode = lib.WRT_SHUTDOWN_CANCEL if cancel else lib.WRT_SHUTDOWN_DRAIN
-        limit = WAIT_FOR_EVER if timeout is None else nanoseconds(timeout, "timeout")
-        check(lib.wrt_thread_manager_shutdown(self._raw, mode, limit))
+        end = lib.wrt_thread_manager_shutdown
+        if cancel:
+            limit = WAIT_FOR_EVER if timeout is None else nanoseconds(timeout, "timeout")
+            check(end(self._raw, lib.WRT_SHUTDOWN_CANCEL, limit))
+        else:
+            drain = lib.WRT_SHUTDOWN_DRAIN
+            wait_in_slices(timeout, lambda limit: end(self._raw, drain, limit))
 
     def close(self, timeout: Duration = 1) -> None:
         """Cancels what runs, and lets go of everything; again does nothing. Raises StateError

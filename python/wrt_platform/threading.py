@@ -13,6 +13,7 @@ over a whole batch in one call of C. Pools that still run at the exit of Python 
 from __future__ import annotations
 
 import atexit
+import time
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
@@ -39,6 +40,7 @@ from wrt_platform.store import address_of
 from wrt_platform.system_below import WAIT_FOR_EVER, nanoseconds, system_interface
 from wrt_platform.thread_system import CpuSet, ThreadPriority, ThreadReport, report_of
 from wrt_platform.values import FunctionType, decode_all, encode_all
+from wrt_platform.waits import wait_in_slices
 
 if TYPE_CHECKING:
     import mmap
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
     from wrt_platform.events import Events
     from wrt_platform.page_allocator import PageAllocator
+    from wrt_platform.task import Task
 
 __all__ = [
     "CpuSet",
@@ -391,10 +394,20 @@ class TaskHandle:
         Raises TimedOutError if it runs on; StateError if its worker was given up.
         """
         if self._outcome is None:
-            limit = WAIT_FOR_EVER if timeout is None else nanoseconds(timeout, "timeout")
-            self._batch.pool._join(self, limit)
+            wait_in_slices(timeout, lambda limit: self._batch.pool._join(self, limit))
         assert self._outcome is not None
         return self._outcome
+
+    def _was_joined(self) -> bool:
+        """Whether another thread has the outcome; it may be just noting it."""
+        for _ in range(1000):
+            state = self.report.state
+            if self._outcome is not None:
+                return True
+            if state is not TaskState.NEW:
+                return False
+            time.sleep(0.001)
+        return False
 
     def result(self, timeout: Duration | None = None) -> Any:
         """Waits, and returns what the function returned, or raises what ended it."""
@@ -513,7 +526,7 @@ class ThreadPool(TaskRunner):
         config = ThreadPoolConfig() if config is None else config
         system = self._system_of(config)
         self._serve(config, config._executor if executor is None else executor, system)
-        self._batches: set[_Batch] = set()
+        self._batches: set[_Batch | Task] = set()
         self._reap_at = 64
         self._raw = self._pool = ffi.new("wrt_thread_pool *")
         self._kept = [config, system]
@@ -659,13 +672,14 @@ class ThreadPool(TaskRunner):
             found.append(_single(decode_all(kind.results, batch.results + first, store)))
         return found
 
-    def _join(self, handle: TaskHandle, limit: int) -> None:
+    def _join(self, handle: TaskHandle, limit: int) -> int:
         batch, place = handle._batch, handle._place
         raw = ffi.new("wrt_wasm_outcome *")
-        status = lib.wrt_wasm_task_join(handle._task, limit, ffi.NULL, raw)
-        if status == lib.WRT_ERR_STATE and handle._outcome is not None:
-            return  # another thread was faster
-        check(status)
+        status = int(lib.wrt_wasm_task_join(handle._task, limit, ffi.NULL, raw))
+        if status == lib.WRT_ERR_STATE and handle._was_joined():
+            return int(lib.WRT_OK)  # another thread was faster
+        if status != lib.WRT_OK:
+            return status
         kind, store, first = batch.places[place]
         value: Any = None
         error: BaseException | None = None
@@ -677,6 +691,7 @@ class ThreadPool(TaskRunner):
         handle._outcome = Outcome(
             raw.id, value, error, worker, raw.run_time_ns, raw.cpu_time_ns, raw.fuel_used
         )
+        return int(lib.WRT_OK)
 
     def _reap(self) -> None:
         """Lets go of batches that nobody has joined and C is done with."""
@@ -711,8 +726,8 @@ class ThreadPool(TaskRunner):
         soon as those that run have been stopped. May be called again. Raises TimedOutError if
         some are still in a task."""
         mode = lib.WRT_SHUTDOWN_CANCEL if cancel else lib.WRT_SHUTDOWN_DRAIN
-        limit = WAIT_FOR_EVER if timeout is None else nanoseconds(timeout, "timeout")
-        check(lib.wrt_thread_pool_shutdown(self._raw, mode, limit, ffi.NULL))
+        end = lib.wrt_thread_pool_shutdown
+        wait_in_slices(timeout, lambda limit: end(self._raw, mode, limit, ffi.NULL))
 
     def close(self) -> None:
         """Cancels what runs, ends the workers, and lets go of everything; again does nothing.
