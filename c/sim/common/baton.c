@@ -49,6 +49,11 @@ bool sim_lock(void)
     return true;
 }
 
+bool sim_is_forked(void)
+{
+    return forked;
+}
+
 void sim_unlock(void)
 {
     pthread_mutex_unlock(&lock);

@@ -52,6 +52,9 @@ struct sim_thread {
 bool sim_lock(void);
 void sim_unlock(void);
 
+/* Whether this is such a child. */
+bool sim_is_forked(void);
+
 /* Threads come into the world outside, or ready if they start in a bracket, and leave it. */
 void sim_thread_add(struct sim_thread *thread, bool bracketed);
 void sim_thread_remove(struct sim_thread *thread);

@@ -1,14 +1,20 @@
 /* The one process of the simulated program, and its memory as calls look at it. */
 #include "../common/host.h"
 
+#include "../common/baton.h"
+
 #include "kernel_call.h"
 #include "kernel_memory.h"
 #include "kernel_spawn.h"
 #include "kernel_state.h"
 
+enum { FORKED = 0x40000000 }; /* no id that the kernel gives out has this bit */
+
+/* A forked child has no kernel, but it is another process, and what belongs to its parent has to
+ * see that. */
 int32_t qk_process_id(void)
 {
-    return qk_process_self();
+    return sim_is_forked() ? qk_process_self() | FORKED : qk_process_self();
 }
 
 uint32_t qk_processors(void)
