@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from common import ROOT
 from support.guest import assemble
 from support.runtime_example import ON_LINUX, ON_QNX, module_in
 
-NOTEBOOK = ROOT / "examples/notebooks/quickstart.py"
+NOTEBOOKS = ROOT / "examples/notebooks"
 
 
 def test_quickstart_runs() -> None:
@@ -59,8 +60,8 @@ def outputs(cell: Any, kind: str) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def cells(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """The notebook's code cells, executed by a kernel of this interpreter."""
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Any]]:
+    """Executes a notebook by a kernel of this interpreter, and gives its code cells."""
     jupytext = pytest.importorskip("jupytext")
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
@@ -74,12 +75,26 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     )
     os.environ["JUPYTER_PATH"] = str(folder / "share/jupyter")
     os.environ["IPYTHONDIR"] = str(folder / "ipython")
-    notebook = jupytext.read(NOTEBOOK)
-    client = nbclient.NotebookClient(
-        notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
-    )
-    client.execute()
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+    def execute(name: str) -> list[Any]:
+        notebook = jupytext.read(NOTEBOOKS / f"{name}.py")
+        place = {"metadata": {"path": str(NOTEBOOKS)}}
+        nbclient.NotebookClient(notebook, timeout=120, resources=place).execute()
+        return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+    return execute
+
+
+@pytest.fixture(scope="module")
+def cells(jupyter: Callable[[str], list[Any]]) -> list[Any]:
+    """The cells of the first notebook."""
+    return jupyter("quickstart")
+
+
+@pytest.fixture(scope="module")
+def cells_of_runtime(jupyter: Callable[[str], list[Any]]) -> list[Any]:
+    """Those of the second one."""
+    return jupyter("runtime")
 
 
 def text_of(cell: Any) -> str:
@@ -109,3 +124,35 @@ def test_notebook_calls_limits_and_traps(cells: list[Any]) -> None:
 def test_notebook_plots_fuel_and_memory(cells: list[Any]) -> None:
     shown = outputs(cell_with(cells, "plt.subplots"), "display_data")
     assert any("image/png" in output.data for output in shown)
+
+
+@pytest.mark.row("RT-1", proof="sim")
+def test_notebook_runs_tenants_on_both_kernels(cells_of_runtime: list[Any]) -> None:
+    said = text_of(cell_with(cells_of_runtime, "def watch_them_work"))
+    for kernel in ("Linux", "simulated QNX"):
+        assert f"{kernel}: red ended with 17 pages, blue with 8\n" in said
+    plots = [cell for cell in cells_of_runtime if "plt.subplots" in cell.source]
+    for cell in plots:
+        assert any("image/png" in output.data for output in outputs(cell, "display_data"))
+    assert len(plots) == 2
+
+
+@pytest.mark.row("WD-1", proof="sim")
+def test_notebook_shows_a_hang_stopped_on_both_kernels(cells_of_runtime: list[Any]) -> None:
+    said = text_of(cell_with(cells_of_runtime, "def hang_on"))
+    assert said.count("WATCHDOG_EXPIRED, then WATCHDOG_KILLED") == 2
+    assert said.count("wrt_instance_interrupt() was called") == 2
+    turned = text_of(cell_with(cells_of_runtime, "VIRTUAL_CLOCK"))
+    assert turned == "hung at second 40: WATCHDOG_EXPIRED\n"
+
+
+def test_notebook_shows_the_kernels_tables(cells_of_runtime: list[Any]) -> None:
+    def page(words: str) -> str:
+        shown = outputs(cell_with(cells_of_runtime, words), "execute_result")
+        return str(shown[0].data["text/html"])
+
+    assert "<td>wrt-watchdog</td>" in page("Table(monitor_at_work)")
+    assert page("Table(channels)").count("<tr>") == 3
+    rows = page("Table(pulses)").split("<tr>")[2:]
+    assert [row[:11] for row in rows] == ["<td>63</td>", "<td>20</td>", "<td>10</td>"]
+    assert "<td>tenant1</td>" in page("Table(partitions)")
