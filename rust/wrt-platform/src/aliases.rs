@@ -3,6 +3,12 @@
 /// A module, as the documents call it.
 pub type WasmModule<'bytes> = crate::Module<'bytes>;
 
+/// Thread managers, as the documents have them in another crate's module.
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod builtins {
+    pub use crate::safe_threading;
+}
+
 /// Linear memory from Linux, as the documents call the module.
 #[cfg(target_os = "linux")]
 pub use crate::linux::memory as linux_memory;

@@ -40,6 +40,17 @@ impl Enforcement {
         // SAFETY: enforcement.h promises a static text, never null.
         Self { state, reason: unsafe { CStr::from_ptr(raw.reason) } }
     }
+
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub(crate) const fn to_raw(self) -> sys::wrt_enforcement {
+        let state = match self.state {
+            EnforcementState::NotAsked => sys::WRT_ENFORCEMENT_NOT_ASKED,
+            EnforcementState::Enforced => sys::WRT_ENFORCEMENT_ENFORCED,
+            EnforcementState::Partial => sys::WRT_ENFORCEMENT_PARTIAL,
+            EnforcementState::Absent => sys::WRT_ENFORCEMENT_ABSENT,
+        };
+        sys::wrt_enforcement { state, reserved: 0, reason: self.reason.as_ptr() }
+    }
 }
 
 impl fmt::Display for Enforcement {

@@ -37,6 +37,10 @@ pub mod prelude;
 mod program;
 #[cfg(any(target_os = "linux", target_os = "nto"))]
 pub mod qnx;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod runtime;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod safe_threading;
 #[cfg(target_os = "linux")]
 pub mod sim;
 pub mod static_memory;
@@ -102,6 +106,12 @@ pub use qnx::{
         PartitionGuard, QnxIsolation, QnxMemoryPartition, QnxMemoryPartitionBuilder,
         QnxMemoryPartitionReport, QnxPartitionFlags, QnxPartitionKeeper,
     },
+};
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use runtime::{RuntimeBuilder, WasmRuntime};
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use safe_threading::{
+    ThreadHealth, ThreadManagerConfig, ThreadingLimits, WasmModuleInfo, WasmThreadManager,
 };
 pub use static_memory::{
     GuardRegions, StaticAllocator, StaticAllocatorBuilder, StaticAllocatorReport,

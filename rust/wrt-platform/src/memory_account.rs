@@ -51,6 +51,22 @@ pub struct MemoryAccountUsage {
     pub views: u32,
 }
 
+impl MemoryAccountUsage {
+    pub(crate) const fn from_raw(raw: &sys::wrt_memory_account_usage) -> Self {
+        Self {
+            used: raw.used,
+            charged: raw.charged,
+            peak: raw.peak,
+            minimum: raw.minimum,
+            maximum: raw.maximum,
+            available: raw.available,
+            refusals: raw.refusals,
+            children: raw.children,
+            views: raw.views,
+        }
+    }
+}
+
 /// A budget. Clones are the same account, which ends with the last of them; what is charged to it
 /// goes back then.
 #[derive(Clone)]
@@ -92,18 +108,7 @@ impl MemoryAccount {
 
     /// How it has been used, all numbers of one moment.
     pub fn usage(&self) -> Result<MemoryAccountUsage> {
-        let raw = self.query()?;
-        Ok(MemoryAccountUsage {
-            used: raw.used,
-            charged: raw.charged,
-            peak: raw.peak,
-            minimum: raw.minimum,
-            maximum: raw.maximum,
-            available: raw.available,
-            refusals: raw.refusals,
-            children: raw.children,
-            views: raw.views,
-        })
+        self.query().map(|raw| MemoryAccountUsage::from_raw(&raw))
     }
 
     /// Its name, cut to 31 bytes, handed to `read`.
@@ -119,7 +124,7 @@ impl MemoryAccount {
         Ok(raw)
     }
 
-    fn raw(&self) -> *mut sys::wrt_memory_account {
+    pub(crate) fn raw(&self) -> *mut sys::wrt_memory_account {
         self.account.raw.get()
     }
 }

@@ -24,6 +24,7 @@ mod task;
 mod wasm;
 
 pub use config::{System, ThreadPoolConfig};
+pub(crate) use config::{limit, state_error};
 pub use executor::{Executor, InstanceExecutorBuilder, ModuleExecutorBuilder};
 pub use pool::{LinuxThreadPool, QnxThreadPool, ThreadPool};
 pub use report::{TaskReport, TaskState, ThreadPoolReport, WorkerReport, WorkerState};

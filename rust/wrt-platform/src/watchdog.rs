@@ -200,6 +200,12 @@ impl WatchdogConfig {
         self
     }
 
+    /// Whether the caller has said which thread system.
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub(crate) const fn has_system(&self) -> bool {
+        self.system.is_some()
+    }
+
     fn raw(&self, events: &Events) -> Result<sys::wrt_watchdog_config> {
         // SAFETY: zero is a valid value of every field (integers, null pointers, false).
         let mut raw: sys::wrt_watchdog_config = unsafe { mem::zeroed() };
@@ -318,7 +324,19 @@ impl SoftwareWatchdog {
         let mut raw: sys::wrt_watchdog_report = unsafe { mem::zeroed() };
         // SAFETY: as in `start`.
         check(unsafe { sys::wrt_watchdog_query(self.dog.raw(), &raw mut raw) })?;
-        Ok(WatchdogReport {
+        Ok(WatchdogReport::from_raw(&raw))
+    }
+
+    /// For C; valid while this watchdog has an owner.
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub(crate) fn raw(&self) -> *mut sys::wrt_watchdog {
+        self.dog.raw()
+    }
+}
+
+impl WatchdogReport {
+    pub(crate) const fn from_raw(raw: &sys::wrt_watchdog_report) -> Self {
+        Self {
             watch_count: raw.watch_count,
             hung_count: raw.hung_count,
             hangs: raw.hangs,
@@ -327,7 +345,7 @@ impl SoftwareWatchdog {
             late_checks: raw.late_checks,
             lost_events: raw.lost_events,
             is_running: raw.is_running,
-        })
+        }
     }
 }
 

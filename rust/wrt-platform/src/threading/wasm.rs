@@ -135,7 +135,11 @@ pub(crate) struct Call {
 
 impl Call {
     /// Checks the arguments against the function's type; `NotFound`, `InvalidArgument`.
-    pub(crate) fn new(operation: &'static CStr, executor: &Executor, task: &WasmTask) -> Result<Self> {
+    pub(crate) fn new(
+        operation: &'static CStr,
+        executor: &Executor,
+        task: &WasmTask,
+    ) -> Result<Self> {
         let kind = executor.function_type(task.function_id)?;
         if kind.parameters.len() != task.args.len() {
             let reason = c"there are {0} arguments, the function takes {1}";
