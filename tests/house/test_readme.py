@@ -24,11 +24,13 @@ def test_shell_example(line: str) -> None:
     assert run(Path(sys.executable).with_name(program), *arguments) != ""
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_python_example(number: int) -> None:
-    example = examples("python")[number]
-    shown = {0: "8 queens: 92 ways", 1: r"b'F\x00\x00\x00'", 2: ""}[number]
-    assert shown in run(sys.executable, "-c", example)
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    list(enumerate(["8 queens: 92 ways", r"b'F\x00\x00\x00'", "CPU_QUOTA_EXCEEDED", ""])),
+)
+def test_python_example(number: int, shown: str) -> None:
+    assert len(examples("python")) == 4
+    assert shown in run(sys.executable, "-c", examples("python")[number])
 
 
 def test_c_example(release_build: Path, tmp_path: Path) -> None:
