@@ -19,6 +19,7 @@ from wrt_platform._native import ffi, lib
 
 NAME = "failing"  # each mapping of the allocator is known by it
 MAXIMUM = 4
+VISIBLE = ("wrt__sys_*", "wrt_linux_allocator_*", "wrt_page_allocator_*", "wrt_error_last")
 
 
 class Interface(ctypes.Structure):
@@ -48,9 +49,13 @@ class Library:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    path = tmp_path_factory.mktemp("failures") / "libvisible.so"
+    folder = tmp_path_factory.mktemp("failures")
+    path, exports = folder / "libvisible.so", folder / "exports.map"
+    exports.write_text(f"{{ global: {' '.join(f'{name};' for name in VISIBLE)} local: *; }};")
     sources = [*sorted(ROOT.glob("c/src/core/*.c")), *sorted(ROOT.glob("c/src/linux/*.c"))]
-    run("cc", "-std=gnu11", "-O1", "-fPIC", "-shared", f"-I{ROOT}/c/include", *sources, "-o", path)
+    flags = ["-std=gnu11", "-O1", "-fPIC", "-shared", "-ffunction-sections", "-fdata-sections"]
+    link = ["-Wl,--gc-sections", f"-Wl,--version-script={exports}", "-pthread"]
+    run("cc", *flags, f"-I{ROOT}/c/include", *sources, *link, "-o", path)
     return Library(str(path))
 
 

@@ -23,6 +23,8 @@ def program(support: Callable[[str], Path], tmp_path_factory: pytest.TempPathFac
         "-std=gnu11",
         "-O2",
         "-fno-builtin",
+        "-ffunction-sections",  # what is left unused, and what that uses, is left out
+        "-Wl,--gc-sections",
         f"-I{ROOT}/c/include",
         source,
         *sources,
