@@ -115,6 +115,8 @@ if TYPE_CHECKING:
     from wrt_platform.table import Global as Global
     from wrt_platform.table import Table as Table
     from wrt_platform.table import TableBuilder as TableBuilder
+    from wrt_platform.task import Task as Task
+    from wrt_platform.task import TaskBuilder as TaskBuilder
     from wrt_platform.thread_system import CpuSet as CpuSet
     from wrt_platform.thread_system import ThreadBuilder as ThreadBuilder
     from wrt_platform.thread_system import ThreadPriority as ThreadPriority
@@ -190,6 +192,7 @@ _HOMES = {
     "static_memory": "StaticAllocator StaticAllocatorBuilder",
     "sync": "FutexLike",
     "table": "Global Table TableBuilder",
+    "task": "Task TaskBuilder",
     "threading": ("LinuxThreadPool QnxThreadPool TaskHandle ThreadPool ThreadPoolConfig WasmTask"),
     "thread_system": "CpuSet ThreadBuilder ThreadPriority ThreadSystem",
     "values": (
