@@ -27,6 +27,7 @@ from wrt_platform import (
     ThreadingLimits,
     ThreadManagerConfig,
     ThreadPoolConfig,
+    TimedOutError,
     TrapError,
     UnsupportedError,
     WasmModuleInfo,
@@ -99,10 +100,13 @@ def test_threads_of_a_module_run_and_break_limits_without_touching_each_other(sy
     pool = threads_of(system).with_page_allocator(allocator)
     with runtime_on(system, limits, pool=pool) as runtime:
         manager = runtime.thread_manager
-        spinning = manager.spawn(1, WasmTask(id=7, function_id=SPIN))
-        squares = [manager.spawn(1, WasmTask(function_id=SQUARE, args=[n])) for n in (3, 4)]
+        spinning, *others = (manager.spawn(1, WasmTask(id=n, function_id=SPIN)) for n in (7, 8, 9))
         with pytest.raises(LimitError, match="3 threads together, allowed are 3"):
             manager.spawn(1, WasmTask(function_id=TRAP))
+        for thread in others:
+            thread.kill()
+            assert thread.join(10).error is not None
+        squares = [manager.spawn(1, WasmTask(function_id=SQUARE, args=[n])) for n in (3, 4)]
         assert [thread.result(10) for thread in squares] == [9, 16]
         with pytest.raises(TrapError, match="unreachable"):
             manager.spawn(1, WasmTask(function_id=TRAP)).result(10)
@@ -196,6 +200,20 @@ def test_watchdog_of_the_runtime_stops_what_hangs(system: Any) -> None:
             EventKind.WATCHDOG_KILLED,
         ]
         assert runtime.report.watchdog.kills == 1
+    allocator.close()
+
+
+@pytest.mark.row("RT-1", proof="real")
+def test_watchdog_goes_on_until_the_last_thread_has_ended(system: Any) -> None:
+    allocator = LinuxAllocatorBuilder().build()
+    with runtime_on(system, pool=threads_of(system).with_page_allocator(allocator)) as runtime:
+        spinning = runtime.thread_manager.spawn(1, WasmTask(function_id=SPIN))
+        with pytest.raises(TimedOutError):
+            runtime.shutdown(timeout=0.05)
+        assert runtime.report.watchdog.is_running
+        runtime.shutdown(cancel=True, timeout=10)
+        assert not runtime.report.watchdog.is_running
+        assert spinning.join(10).error is not None
     allocator.close()
 
 
