@@ -338,7 +338,8 @@ wrt_status wrt_thread_manager_spawn(wrt_thread_manager *manager, uint32_t module
     return status;
 }
 
-/* Takes a thread that has ended out of the list. The lock is held. */
+/* Takes a thread that has ended out of the list. It keeps its manager: somebody else who joins the
+ * same thread may be reading it, and learns from the task that he is too late. The lock is held. */
 static void forget(wrt_thread_manager *manager, wrt_managed_thread *thread)
 {
     wrt_managed_thread **place = &manager->first;
@@ -349,7 +350,6 @@ static void forget(wrt_thread_manager *manager, wrt_managed_thread *thread)
     wrt__manager_note_end(manager, thread);
     const wrt_status released = wrt_counted_allocator_deinit(&thread->pages);
     (void)released; /* its instance is gone, so nothing is out */
-    thread->manager = NULL;
 }
 
 wrt_status wrt_managed_thread_join(wrt_managed_thread *thread, uint64_t timeout_ns,
@@ -444,7 +444,10 @@ wrt_status wrt_thread_manager_deinit(wrt_thread_manager *manager)
     }
     status = wrt_thread_pool_deinit(&manager->pool);
     if (status != WRT_OK) return status;
-    while (manager->first != NULL) forget(manager, manager->first);
+    while (manager->first != NULL) {
+        manager->first->manager = NULL;
+        forget(manager, manager->first);
+    }
     for (uint32_t i = 0; i < manager->module_capacity; i++) {
         if (wrt__manager_modules(manager)[i].is_known == 0) continue;
         status = wrt_memory_account_deinit(&wrt__manager_modules(manager)[i].account);
