@@ -3,7 +3,9 @@
 Each program of examples/programs runs once in each language, under a fuel, a time and a memory
 limit, and its output is compared with what it must be. Then three runs are given too little, so
 that each limit is seen to bite. A table says what every run used; the fuel is exact, so it has to
-be the same in all languages. The exit status is 1 if anything is not as it must be.
+be the same in all languages. At last the example `runtime` runs threads within limits, on Linux and
+on simulated QNX, and says the same in all languages. The exit status is 1 if anything is not as it
+must be.
 """
 
 from __future__ import annotations
@@ -68,6 +70,7 @@ class Runner(NamedTuple):
     language: str
     command: list[str]
     spells: str  # how it writes its limits: "plain" or "units"
+    runtime: list[str]  # the command of the example `runtime`
 
 
 def cases() -> Iterator[Case]:
@@ -95,8 +98,9 @@ def cases() -> Iterator[Case]:
 # Runners
 
 
-def build_c() -> list[str]:
-    """Installs the library below build/ and builds examples/c against it, as a user would."""
+def build_c() -> Path:
+    """Installs the library below build/ and builds examples/c against it, as a user would. Returns
+    the folder of the programs."""
     cmake = find_tool("cmake")
     steps = [
         [cmake, "--preset", "release"],
@@ -109,17 +113,18 @@ def build_c() -> list[str]:
     with (ROOT / "build/release.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests build the same preset
         must_all(steps, ROOT)
-    return [str(EXAMPLES / "run")]
+    return EXAMPLES
 
 
-def build_rust() -> list[str]:
-    """The example `run` of the crate wrt-platform."""
+def build_rust() -> Path:
+    """Examples of the crate wrt-platform. Returns their folder."""
     cargo = find_tool("cargo")
-    build = [cargo, "build", "--quiet", "--release", "--example", "run", "-p", "wrt-platform"]
+    examples = ["--example", "run", "--example", "runtime"]
+    build = [cargo, "build", "--quiet", "--release", "-p", "wrt-platform", *examples]
     must_all([build], ROOT / "rust")
     metadata = [cargo, "metadata", "--no-deps", "--offline", "--format-version", "1"]
     answer = subprocess.run(metadata, cwd=ROOT / "rust", stdout=subprocess.PIPE, check=True)
-    return [str(Path(json.loads(answer.stdout)["target_directory"]) / "release/examples/run")]
+    return Path(json.loads(answer.stdout)["target_directory"]) / "release/examples"
 
 
 def must_all(steps: Sequence[Sequence[str]], folder: Path) -> None:
@@ -140,16 +145,21 @@ def command_line() -> list[str]:
 def runners() -> list[Runner]:
     """One for each language that can be had here; what can't is said in one line."""
     print("building the runner in C", file=sys.stderr)
+    python = [sys.executable, str(ROOT / "examples/python/runtime.py")]
     found = [
-        Runner("C", build_c(), "plain"),
-        Runner("Python", command_line(), "units"),
+        compiled("C", build_c()),
+        Runner("Python", command_line(), "units", python),
     ]
     print("building the runner in Rust: a minute, the first time", file=sys.stderr)
     try:
-        found.append(Runner("Rust", build_rust(), "plain"))
+        found.append(compiled("Rust", build_rust()))
     except FetchError as error:
         print(f"Rust is left out: {error}")
     return found
+
+
+def compiled(language: str, folder: Path) -> Runner:
+    return Runner(language, [str(folder / "run")], "plain", [str(folder / "runtime")])
 
 
 def options(case: Case, spells: str) -> list[str]:
@@ -221,6 +231,21 @@ def same_fuel(case: Case, runs: Sequence[Run]) -> str:
     return f"{case.program}: the languages disagree on the fuel used"
 
 
+def run_runtimes(available: Sequence[Runner]) -> str:
+    """Threads within limits: prints what the first language says. Empty if all end well and say
+    the same."""
+    said = {}
+    for runner in available:
+        answer = subprocess.run(runner.runtime, capture_output=True, text=True, timeout=60)
+        said[runner.language] = answer.stdout
+        if answer.returncode != 0:
+            return f"runtime: {runner.language} failed: {answer.stderr}"
+    first = next(iter(said.values()))
+    print(f"\nthreads within limits, from {', '.join(said)}:\n{first}", end="", flush=True)
+    different = [language for language, text in said.items() if text != first]
+    return f"runtime: {', '.join(different)} say something else" if different else ""
+
+
 def main() -> int:
     try:
         available = runners()
@@ -234,6 +259,8 @@ def main() -> int:
                 complaints += [wrong] if wrong else []
             disagreement = same_fuel(case, ran)
             complaints += [disagreement] if disagreement else []
+        disagreement = run_runtimes(available)
+        complaints += [disagreement] if disagreement else []
     except FetchError as error:
         print(f"run_examples: {error}", file=sys.stderr)
         return 2

@@ -13,7 +13,8 @@ import pytest
 import run_examples
 from common import ROOT
 from crates import FetchError
-from run_examples import Case, Limits, Run
+from run_examples import Case, Limits, Run, Runner
+from support.runtime_example import ON_LINUX, ON_QNX
 from wrt_platform import Module
 
 import bench
@@ -28,6 +29,7 @@ def test_make_run_runs_every_program_in_every_language() -> None:
     languages = Counter(row[0] for row in rows)
     assert {"C", "Python"} <= set(languages) <= {"C", "Python", "Rust"}
     assert set(languages.values()) == {len(list(run_examples.cases()))}
+    assert f"threads within limits, from {', '.join(languages)}:\n{ON_LINUX}{ON_QNX}" in done.stdout
 
 
 GOOD = Run(0, 1000, 2, 1.0, 1.0, "as expected", "")
@@ -56,6 +58,19 @@ def test_languages_that_disagree_are_told() -> None:
     assert run_examples.same_fuel(CASE, [GOOD, GOOD]) == ""
     assert "disagree" in run_examples.same_fuel(CASE, [GOOD, other])
     assert run_examples.same_fuel(CASE._replace(exit_code=124), [GOOD, other]) == ""
+
+
+def test_runtimes_that_fail_or_disagree_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    def runner(language: str, code: str) -> Runner:
+        return Runner(language, [], "plain", [sys.executable, "-c", code])
+
+    first, second = runner("C", "print('one')"), runner("Rust", "print('one')")
+    assert run_examples.run_runtimes([first, second]) == ""
+    assert capsys.readouterr().out.endswith("from C, Rust:\none\n")
+    other = runner("Python", "print('two')")
+    assert run_examples.run_runtimes([first, other, second]) == "runtime: Python say something else"
+    broken = runner("Python", "print('one'); exit('no memory')")
+    assert "Python failed: no memory" in run_examples.run_runtimes([first, broken])
 
 
 @pytest.mark.parametrize(("ratio", "is_missed"), [(2.5, False), (2.51, True), (None, True)])
