@@ -74,7 +74,8 @@ $(STAMPS)/rust-targets: tools/install_rust_targets.sh
 	sh $< thumbv7em-none-eabi wasm32-wasip1
 	@touch $@
 
-$(STAMPS)/bench-tools: $(STAMPS)/python-tools
+$(STAMPS)/bench-tools: $(STAMPS)/python-tools tools/install_packages.sh
+	sh tools/install_packages.sh --bench
 	sh tools/install_cargo_tool.sh wasmi wasmi_cli 2.0.0
 	$(PYTHON) -m pip install --quiet --group bench
 	@touch $@

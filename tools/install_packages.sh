@@ -25,7 +25,9 @@ have pkg-config || want pkg-config
 python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv
 python3 -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null || want python3-dev
 
-if [ "${1:-}" != "--build-only" ]; then
+if [ "${1:-}" = "--bench" ]; then # what others are compared with
+    [ -e /usr/include/uv.h ] || want libuv1-dev
+elif [ "${1:-}" != "--build-only" ]; then
     have clang || want clang
     have wasm-ld || want lld
     have valgrind || want valgrind
