@@ -163,6 +163,44 @@ def test_map_hands_over_more_than_the_queue_holds(backend: Backend) -> None:
 
 
 @pytest.mark.row("TH-2")
+@pytest.mark.parametrize(
+    ("function", "rows"),
+    [
+        (I32, [(2**32 - 1, 1), (-(2**31), 0), (True, 2)]),
+        (I64, [(2**64 - 1,), (-(2**61),)]),
+        (F32, [(0.1,), (3,)]),
+        (F64, [(1, 8), (-0.0, 5.0), (2.0**1000, 4)]),
+        (TWO, [(-6, 2**50), (6, -1)]),
+        (NONE, [(1,), (2,)]),
+        (CONSTANT, [(), ()]),
+        (REFERENCE, [("text",), (None,)]),
+    ],
+)
+def test_map_returns_what_single_calls_return(
+    backend: Backend, function: int, rows: list[tuple[Any, ...]]
+) -> None:
+    instance = instance_with()
+    with backend.pool(ThreadPoolConfig(2), functions_of(instance)) as pool:
+        together = pool.map(function, rows)
+    assert repr(together) == repr([instance.call(NAMES[function], *row) for row in rows])
+
+
+@pytest.mark.row("TH-2")
+def test_map_refuses_values_of_another_type_and_runs_nothing(backend: Backend) -> None:
+    with backend.pool(ThreadPoolConfig(1), functions_of(instance_with())) as pool:
+        with pytest.raises(TypeError, match="argument 2: an i32 is an int, not float"):
+            pool.map(I32, [(1, 2), (1, 2.0)])
+        with pytest.raises(InvalidArgumentError, match=r"argument 1: .* does not fit an i64"):
+            pool.map(I64, [(2**64,)])
+        with pytest.raises(TypeError, match="argument 1: a float is a number, not str"):
+            pool.map(F64, [("1.0", 2.0)])
+        with pytest.raises(TypeError, match="takes 2 arguments"):
+            pool.map(F64, [(1.0, 2.0), (1.0,)])
+        assert pool.map(I32, []) == []
+        assert pool.report.submitted == 0
+
+
+@pytest.mark.row("TH-2")
 def test_host_function_in_python_runs_on_a_worker_and_its_exception_arrives(
     backend: Backend,
 ) -> None:
@@ -185,7 +223,7 @@ def test_host_function_in_python_runs_on_a_worker_and_its_exception_arrives(
 
 @pytest.mark.row("TH-2")
 def test_host_function_on_a_worker_may_call_its_guest_again(backend: Backend) -> None:
-    instance = instance_with(lambda value: instance.call("i32", value, 1))
+    instance: Instance = instance_with(lambda value: instance.call("i32", value, 1))
     with backend.pool(ThreadPoolConfig(2), functions_of(instance)) as pool:
         assert pool.map(HOST, [(number,) for number in range(20)]) == list(range(-1, 19))
 
@@ -539,7 +577,7 @@ def test_shutdown_drains_or_cancels_within_its_time(backend: Backend, gate: Gate
     for handle in (loop, *behind):
         assert isinstance(handle.join(0).error, InterruptedCallError)
     pool.close()
-    assert pool.close() is None  # twice is harmless
+    pool.close()  # twice is harmless
 
 
 @pytest.mark.row("TH-1")

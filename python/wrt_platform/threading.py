@@ -15,6 +15,7 @@ from __future__ import annotations
 import atexit
 import time
 import weakref
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
@@ -39,7 +40,7 @@ from wrt_platform.page_allocator import _within
 from wrt_platform.store import address_of
 from wrt_platform.system_below import WAIT_FOR_EVER, nanoseconds, system_interface
 from wrt_platform.thread_system import CpuSet, ThreadPriority, ThreadReport, report_of
-from wrt_platform.values import FunctionType, decode_all, encode_all
+from wrt_platform.values import FunctionType, decode_all, decode_rows, encode_all, encode_rows
 from wrt_platform.waits import wait_in_slices
 
 if TYPE_CHECKING:
@@ -618,23 +619,21 @@ class ThreadPool(TaskRunner):
         self, function_id: int, kind: FunctionType, store: Any, rows: list[Any], limit: int
     ) -> list[Any]:
         batch, wide, deep = _Batch(self, len(rows)), len(kind.parameters), len(kind.results)
+        for row in rows:
+            if len(row) != wide:
+                raise TypeError(f"function {function_id}{kind} takes {wide} arguments: {row!r}")
         batch.args = ffi.new("wrt_value[]", len(rows) * wide + 1)
         batch.results = ffi.new("wrt_value[]", len(rows) * deep + 1)
+        encode_rows(kind.parameters, rows, batch.args, store)
         template = ffi.new("wrt_wasm_task_config *")
         WasmTask(function_id=function_id)._write(template)
         template.args_count, template.results_count = wide, deep
         configs = ffi.new("wrt_wasm_task_config[]", len(rows))
         ffi.buffer(configs)[:] = bytes(ffi.buffer(template)) * len(rows)
-        for place, row in enumerate(rows):
-            if len(row) != wide:
-                raise TypeError(f"function {function_id}{kind} takes {wide} arguments: {row!r}")
-            cells = batch.args + place * wide
-            encode_all(kind.parameters, row, cells, store, "argument")
-            config = configs[place]
-            config.args, config.results = cells, batch.results + place * deep
-        batch.places = [(kind, store, place * deep) for place in range(len(rows))]
+        _point_into(configs, "args", batch.args, wide)
+        _point_into(configs, "results", batch.results, deep)
         self._spawn(batch, configs)
-        return self._join_all(batch, limit)
+        return self._join_all(batch, kind, store, limit)
 
     def _spawn(self, batch: _Batch, configs: Any) -> None:
         spawned = ffi.new("uint32_t *")
@@ -654,8 +653,8 @@ class ThreadPool(TaskRunner):
         for place in range(first, batch.count):
             lib.wrt_task_cancel(ffi.addressof(batch.tasks[place], "task"))
 
-    def _join_all(self, batch: _Batch, limit: int) -> list[Any]:
-        joined, outcomes = ffi.new("uint32_t *"), ffi.new("wrt_wasm_outcome[]", batch.count + 1)
+    def _join_all(self, batch: _Batch, kind: FunctionType, store: Any, limit: int) -> list[Any]:
+        joined, outcomes = ffi.new("uint32_t *"), ffi.new("wrt_wasm_outcome[]", batch.count)
         status = lib.wrt_wasm_task_join_batch(
             batch.tasks, batch.count, limit, ffi.NULL, outcomes, joined
         )
@@ -664,20 +663,21 @@ class ThreadPool(TaskRunner):
             self._cancel_from(batch, joined[0])
             raise error
         self._batches.discard(batch)
-        found = []
-        for place in range(batch.count):
-            kind, store, first = batch.places[place]
-            if outcomes[place].status != lib.WRT_OK:
+        for place, ended in enumerate(_column(outcomes, "status", "i")):
+            if ended != lib.WRT_OK:
                 raise self._error(batch.tasks + place, outcomes[place])
-            found.append(_single(decode_all(kind.results, batch.results + first, store)))
-        return found
+        found = decode_rows(kind.results, batch.results, batch.count, store)
+        return [values[0] for values in found] if len(kind.results) == 1 else _several(found)
 
     def _join(self, handle: TaskHandle, limit: int) -> int:
         batch, place = handle._batch, handle._place
         raw = ffi.new("wrt_wasm_outcome *")
         status = int(lib.wrt_wasm_task_join(handle._task, limit, ffi.NULL, raw))
-        if status == lib.WRT_ERR_STATE and handle._was_joined():
-            return int(lib.WRT_OK)  # another thread was faster
+        if status == lib.WRT_ERR_STATE:
+            refusal = error_of(status)  # before the next call has one of its own
+            if handle._was_joined():
+                return int(lib.WRT_OK)  # another thread was faster
+            raise refusal
         if status != lib.WRT_OK:
             return status
         kind, store, first = batch.places[place]
@@ -768,6 +768,27 @@ class QnxThreadPool(ThreadPool):
         if config._system is not None:
             return config._system
         return QnxThreadSystemBuilder().build()
+
+
+def _several(rows: list[Any]) -> list[Any]:
+    """A tuple for each row, None for an empty one."""
+    return [tuple(row) or None for row in rows]
+
+
+def _column(structs: Any, field: str, code: Any) -> Any:
+    """One field of an array of C structs, as a view in which single numbers can be written.
+    code: of the module struct, native; the struct's size is a multiple of the field's."""
+    whole = memoryview(ffi.buffer(structs)).cast("B").cast(code)
+    kind = ffi.typeof(structs).item
+    return whole[ffi.offsetof(kind, field) // whole.itemsize :: ffi.sizeof(kind) // whole.itemsize]
+
+
+def _point_into(configs: Any, field: str, cells: Any, step: int) -> None:
+    """Lets a pointer in each config point at its own cells, `step` of them."""
+    code = "Q" if ffi.sizeof("void *") == 8 else "I"
+    first, apart = address_of(cells), step * ffi.sizeof("wrt_value")
+    places = [first + place * apart for place in range(len(configs))]
+    _column(configs, field, code)[:] = memoryview(array(code, places))
 
 
 def _check_call(task: WasmTask, kind: FunctionType) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import operator
+import struct
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
@@ -271,6 +272,45 @@ def encode_all(
 def decode_all(kinds: Sequence[ValueType], cells: Any, store: Store) -> list[Any]:
     """Reads values from an array of wrt_value."""
     return [decode(kind, cells[index], store) for index, kind in enumerate(kinds)]
+
+
+_PACKED = {ValueType.I32: "i4x", ValueType.I64: "q", ValueType.F64: "d"}  # in 8 bytes each
+
+
+def row_packing(kinds: Sequence[ValueType]) -> struct.Struct | None:
+    """How values of these types lie in an array of wrt_value; None if one of them is more than its
+    bytes: a reference, or an f32, which rounds."""
+    formats = [_PACKED.get(kind) for kind in kinds]
+    if None in formats:
+        return None
+    return struct.Struct("=" + "".join(str(one) for one in formats))
+
+
+def encode_rows(
+    kinds: Sequence[ValueType], rows: Sequence[Sequence[Any]], cells: Any, store: Store
+) -> None:
+    """Writes rows of values one behind the other, as encode_all() does each. What can't be packed
+    as it is goes there: an unsigned integer, or an error to be described."""
+    packing = row_packing(kinds)
+    if packing is not None:
+        try:
+            packed = b"".join([packing.pack(*row) for row in rows])
+        except (struct.error, TypeError, OverflowError):
+            pass
+        else:
+            ffi.buffer(cells, len(packed))[:] = packed
+            return
+    for place, row in enumerate(rows):
+        encode_all(kinds, row, cells + place * len(kinds), store, "argument")
+
+
+def decode_rows(kinds: Sequence[ValueType], cells: Any, count: int, store: Store) -> list[Any]:
+    """Reads `count` rows: each a tuple, or a list."""
+    packing = row_packing(kinds)
+    if packing is None or packing.size == 0:
+        wide = len(kinds)
+        return [decode_all(kinds, cells + place * wide, store) for place in range(count)]
+    return list(packing.iter_unpack(ffi.buffer(cells, count * packing.size)))
 
 
 def _integer(value: Any, bits: int) -> int:

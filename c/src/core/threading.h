@@ -30,9 +30,10 @@
 enum {
     WRT__POOL_MAGIC = 0x706F6F6C,
     WRT__TASK_MAGIC = 0x7461736B,
-    WRT__NOBODY = UINT16_MAX, /* instead of a worker's index */
-    WRT__TASK_STATE = 0xFF,   /* of the word: one of wrt_task_state */
-    WRT__TASK_AWAITED = 0x100 /* of the word: somebody sleeps on it */
+    WRT__NOBODY = UINT16_MAX,  /* instead of a worker's index */
+    WRT__TASK_STATE = 0xFF,    /* of the word: one of wrt_task_state */
+    WRT__TASK_AWAITED = 0x100, /* of the word: somebody sleeps on it */
+    WRT__TASK_ENTERS = 0x200   /* of the word, beside NEW: a submit is at it */
 };
 
 /* What a task is inside. */
@@ -178,6 +179,10 @@ void wrt__pool_sweep(wrt__pool *pool);
 
 /* ---- threading_task.c ---- */
 
+/* One of wrt_task_state. A plain task stays QUEUED in its word while it runs, and its worker just
+ * writes down who it is: an exchange less for each task. */
+uint32_t wrt__task_state(const wrt_task *task);
+
 /* Moves a task on from one state to the next; who waits goes on waiting. */
 void wrt__task_moves(wrt_task *task, uint32_t from, uint32_t to);
 
@@ -198,6 +203,12 @@ wrt_status wrt__task_join(const char *operation, wrt_task *task, uint64_t timeou
 /* ---- threading_binding.c ---- */
 
 void wrt__bind(wrt__worker *worker, wrt_task *task, wrt_instance *instance);
+
+/* The same for a task without an instance, by a plain store. All that a cancel does to it is to
+ * request its token, which needs no binding; a shutdown that has not seen the store, while the
+ * worker has not seen the shutdown, comes again. */
+void wrt__bind_plain(wrt__worker *worker, wrt_task *task);
+
 void wrt__unbind(wrt__worker *worker);
 
 /* True if the worker runs something: then it does not let go of it before wrt__let_go(). */

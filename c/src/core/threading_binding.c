@@ -20,6 +20,13 @@ void wrt__bind(wrt__worker *worker, wrt_task *task, wrt_instance *instance)
     wrt__store_ordered(&worker->binding, WRT__BOUND);
 }
 
+void wrt__bind_plain(wrt__worker *worker, wrt_task *task)
+{
+    worker->task = task;
+    worker->instance = NULL;
+    wrt__store_release(&worker->binding, WRT__BOUND);
+}
+
 void wrt__unbind(wrt__worker *worker)
 {
     uint32_t seen = WRT__BOUND;

@@ -142,6 +142,7 @@ static wrt_status end_workers(const char *operation, wrt__pool *pool, bool cance
         status = join_workers(pool, rest < INSIST_NS ? rest : (uint64_t)INSIST_NS, left_out);
         if (status != WRT_OK || *left_out == 0) return status;
         if (rest == 0) {
+            if (cancels) cancel_running(pool); /* some may have just begun */
             return wrt_fail_detail(WRT_ERR_TIMED_OUT, operation,
                                    "{0} workers are still in a task after {1} nanoseconds",
                                    *left_out, now - start);

@@ -4,6 +4,10 @@
 #include "config.h"
 #include "fail.h"
 
+/* A worker that takes a task has the memory of the one after the next fetched: what a fetch from
+ * another processor takes, two short tasks take as well. */
+enum { HINT_AHEAD = 1 };
+
 wrt__pool *wrt__pool_of(const wrt_thread_pool *pool, const char *operation)
 {
     if (pool == NULL) {
@@ -40,7 +44,7 @@ wrt_status wrt__task_check_free(const char *operation, const wrt_task *task)
 {
     if (task->magic != WRT__TASK_MAGIC) return WRT_OK;
     if (task->self != task) return wrt_fail(WRT_ERR_STATE, operation, "task was moved");
-    const uint32_t state = wrt__load_acquire(&task->state) & WRT__TASK_STATE;
+    const uint32_t state = wrt__task_state(task);
     if (state == WRT_TASK_NEW || state == WRT_TASK_DONE) return WRT_OK;
     return wrt_fail_detail(WRT_ERR_STATE, operation,
                            "task is in a pool (state {0} of wrt_task_state): join it first", state,
@@ -96,13 +100,14 @@ wrt_status wrt__pool_put(const char *operation, wrt__pool *pool, wrt_task *task,
     if (wrt__load(&pool->alive) == 0) {
         return wrt_fail(WRT_ERR_STATE, operation, "all workers of the pool were given up");
     }
-    if (!wrt__compare_exchange(&task->state, &state, WRT_TASK_QUEUED)) {
+    if (!wrt__compare_exchange(&task->state, &state, WRT__TASK_ENTERS)) {
         return refuse_submit(operation, state & WRT__TASK_STATE);
     }
     task->pool = pool;
     task->runs_at = priority;
     wrt__store(&task->worker, WRT__NOBODY);
     wrt__store(&task->cancel.requested, 0);
+    wrt__store_release(&task->state, WRT_TASK_QUEUED);
     if (wrt__queue_put(queue, task)) return WRT_OK;
     wrt__store_release(&task->state, WRT_TASK_NEW);
     (void)wrt__add(&pool->refused, 1);
@@ -111,8 +116,19 @@ wrt_status wrt__pool_put(const char *operation, wrt__pool *pool, wrt_task *task,
                            priority, queue->mask + UINT64_C(1));
 }
 
+/* True if the queue from which one was just taken was longer than `known`. It looks at the cell
+ * that must be filled then, and leaves the position that submits write to them. */
+static bool is_longer(const wrt__queue *queue, uint32_t known)
+{
+    const uint32_t place = wrt__load(queue->get_position) - 1 + known;
+
+    if (known == 0 || known > queue->mask) return known == 0;
+    return wrt__load(wrt__queue_turn(queue, place, sizeof(wrt__queue_cell))) == place + 1;
+}
+
 static void note_length(const wrt__queue *queue, uint32_t *peak)
 {
+    if (!is_longer(queue, wrt__load(peak))) return;
     const uint32_t length = wrt__load(queue->put_position) - wrt__load(queue->get_position) + 1;
 
     if (length > wrt__load(peak) && length <= queue->mask + 1) wrt__store(peak, length);
@@ -123,6 +139,7 @@ wrt_task *wrt__pool_take(wrt__pool *pool, uint32_t *peak)
     for (uint32_t i = pool->highest; i >= pool->lowest; i--) {
         void *task;
         if (!wrt__queue_get(&pool->queues[i - 1], &task)) continue;
+        wrt__queue_hint(&pool->queues[i - 1], HINT_AHEAD);
         note_length(&pool->queues[i - 1], peak);
         return task;
     }

@@ -5,11 +5,20 @@
 #include "fail.h"
 #include "slices.h"
 
-/* Looks of who joins come less and less often, up to this many spins apart: each takes the task's
- * memory away from the worker. */
-enum { PAUSE_MAX = 16 };
+/* Looks of who joins come less and less often, up to PAUSE_MAX spins apart: each takes the task's
+ * memory away from the worker. Behind a queue of MANY tasks they begin so: by the next look the
+ * worker has done a row of them, and is not disturbed at each. */
+enum { PAUSE_MAX = 16, MANY = 4 };
 
 /* ---- Its state ---- */
+
+uint32_t wrt__task_state(const wrt_task *task)
+{
+    const uint32_t state = wrt__load_acquire(&task->state) & WRT__TASK_STATE;
+
+    if (state != WRT_TASK_QUEUED || wrt__load_acquire(&task->worker) == WRT__NOBODY) return state;
+    return WRT_TASK_RUNNING;
+}
 
 void wrt__task_moves(wrt_task *task, uint32_t from, uint32_t to)
 {
@@ -84,10 +93,30 @@ wrt_status wrt_task_deinit(wrt_task *task)
 
 /* ---- Join ---- */
 
+/* Makes a task that is done NEW again, and reads its outcome before: all of it for a wasm task, the
+ * status alone for another. False if another thread was faster. */
+static bool take_wasm(wrt_task *task, uint32_t state, wrt_wasm_outcome *outcome_out)
+{
+    const wrt_wasm_outcome outcome = wrt__wasm_task(task)->outcome;
+
+    if (!wrt__compare_exchange(&task->state, &state, WRT_TASK_NEW)) return false;
+    *outcome_out = outcome;
+    return true;
+}
+
+static bool take_plain(wrt_task *task, uint32_t state, wrt_wasm_outcome *outcome_out)
+{
+    const wrt_status outcome = task->outcome;
+
+    if (!wrt__compare_exchange(&task->state, &state, WRT_TASK_NEW)) return false;
+    outcome_out->status = outcome;
+    return true;
+}
+
 /* Takes what a task left behind, if it is done. Errors: PENDING (it is not), STATE. */
 static wrt_status take_outcome(const char *operation, wrt_task *task, wrt_wasm_outcome *outcome_out)
 {
-    uint32_t state = wrt__load_acquire(&task->state);
+    const uint32_t state = wrt__load_acquire(&task->state);
 
     switch (state & WRT__TASK_STATE) {
     case WRT_TASK_DONE:
@@ -102,20 +131,25 @@ static wrt_status take_outcome(const char *operation, wrt_task *task, wrt_wasm_o
     default:
         return WRT_ERR_PENDING;
     }
-    wrt_wasm_outcome outcome = {.status = task->outcome, .worker = UINT32_MAX};
-    if (task->kind == WRT__TASK_WASM) outcome = wrt__wasm_task(task)->outcome;
-    if (!wrt__compare_exchange(&task->state, &state, WRT_TASK_NEW)) {
-        return wrt_fail(WRT_ERR_STATE, operation, "another thread has just joined the task");
-    }
-    *outcome_out = outcome;
-    return WRT_OK;
+    const bool is_mine = task->kind == WRT__TASK_WASM ? take_wasm(task, state, outcome_out)
+                                                      : take_plain(task, state, outcome_out);
+    if (is_mine) return WRT_OK;
+    return wrt_fail(WRT_ERR_STATE, operation, "another thread has just joined the task");
+}
+
+static uint32_t first_pause(const wrt__pool *pool, const wrt_task *task)
+{
+    const wrt__queue *queue = &pool->queues[task->runs_at - 1];
+    const uint32_t length = wrt__load(queue->put_position) - wrt__load(queue->get_position);
+
+    return length > MANY ? PAUSE_MAX : 1;
 }
 
 static wrt_status look_for_a_while(const char *operation, wrt_task *task,
                                    wrt_wasm_outcome *outcome_out)
 {
     const wrt__pool *pool = task->pool;
-    uint32_t pause = 1;
+    uint32_t pause = first_pause(pool, task);
 
     for (uint32_t i = 0; i < pool->spin; i += pause) {
         const uint32_t state = wrt__load(&task->state) & WRT__TASK_STATE;
@@ -194,13 +228,14 @@ wrt_status wrt_task_cancel(wrt_task *task)
     wrt_status status = wrt__task_check(__func__, task);
 
     if (status != WRT_OK) return status;
-    const uint32_t state = wrt__load_acquire(&task->state) & WRT__TASK_STATE;
+    const uint32_t state = wrt__task_state(task);
     if (state == WRT_TASK_NEW || state == WRT_TASK_DONE) {
         return wrt_fail(WRT_ERR_STATE, __func__, "task is not in a pool, or is done");
     }
     wrt__pool *pool = task->pool;
     wrt_cancel_request(&task->cancel);
-    if (state == WRT_TASK_QUEUED) return WRT_OK; /* a worker looks at the token before it begins */
+    /* Read anew, behind the request: a worker that moves it on later looks at the token then. */
+    if ((wrt__load_ordered(&task->state) & WRT__TASK_STATE) == WRT_TASK_QUEUED) return WRT_OK;
     wrt__worker *worker = wrt__hold_task(pool, task);
     if (worker != NULL) {
         wrt__cancel_held(worker);
@@ -231,7 +266,7 @@ static void describe_running(wrt__worker *worker, wrt_task_report *report)
     if (system->ops->cpu_time(system->self, &worker->thread, &used) == WRT_OK) {
         report->cpu_time_ns = used - task->started_cpu_ns;
     }
-    if (wrt_memory_account_query(&worker->account, &usage) == WRT_OK) {
+    if (worker->view.self != NULL && wrt_memory_account_query(&worker->account, &usage) == WRT_OK) {
         report->memory_bytes = usage.charged;
     }
 }
@@ -244,9 +279,8 @@ wrt_status wrt_task_query(wrt_task *task, wrt_task_report *report_out)
     if (report_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "report_out is NULL");
     }
-    wrt_task_report report = {.state = wrt__load_acquire(&task->state) & WRT__TASK_STATE,
-                              .priority = task->runs_at,
-                              .worker = UINT32_MAX};
+    wrt_task_report report = {
+        .state = wrt__task_state(task), .priority = task->runs_at, .worker = UINT32_MAX};
     if (task->kind == WRT__TASK_WASM) report.id = wrt__wasm_task(task)->outcome.id;
     const bool runs = report.state == WRT_TASK_RUNNING || report.state == WRT_TASK_LOST;
     wrt__worker *worker = runs ? wrt__hold_task(task->pool, task) : NULL;

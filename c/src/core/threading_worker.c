@@ -57,9 +57,8 @@ static void run_plain(wrt__worker *worker, wrt_task *task)
 {
     wrt_status outcome = WRT_ERR_INTERRUPTED;
 
-    wrt__task_moves(task, WRT_TASK_QUEUED, WRT_TASK_RUNNING);
-    wrt__store_release(&task->worker, worker->index);
-    wrt__bind(worker, task, NULL);
+    wrt__store_release(&task->worker, worker->index); /* makes it RUNNING, see wrt__task_state() */
+    wrt__bind_plain(worker, task);
     if (wrt__is_cancelled(worker, task)) {
         wrt__count(&worker->cancelled);
     } else {
@@ -73,16 +72,14 @@ static void run_plain(wrt__worker *worker, wrt_task *task)
 
 static void run(wrt__worker *worker, wrt_task *task)
 {
-    uint32_t idle = WRT_WORKER_IDLE;
-
     wrt__store(&worker->state, WRT_WORKER_RUNNING);
     if (task->kind == WRT__TASK_WASM) {
         wrt__wasm_run(worker, task);
     } else {
         run_plain(worker, task);
     }
-    idle = WRT_WORKER_RUNNING; /* what it must still be: a lost one stays lost */
-    (void)wrt__compare_exchange(&worker->state, &idle, WRT_WORKER_IDLE);
+    if (wrt__load(&worker->state) == WRT_WORKER_LOST) return; /* stays so; nobody marks it now */
+    wrt__store(&worker->state, WRT_WORKER_IDLE);
 }
 
 /* ---- Idle ---- */
