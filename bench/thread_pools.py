@@ -1,4 +1,5 @@
-"""Thread pools of one worker: what a task costs from submit to the end of all, and there and back.
+"""Thread pools of one worker: what a task costs from submit to the end of all, what the call that
+hands it over costs alone, while the worker is held in another task, and there and back.
 
 Peers are rayon (spawn from outside its pool, and install), the threadpool crate and libuv; from
 Python, concurrent.futures. All programs take turns, so that a busy moment of the machine hits each;
@@ -50,16 +51,21 @@ with LinuxThreadPool(config, {1: instance.exports.add}) as pool, ThreadPoolExecu
 def rows() -> list[dict[str, Any]]:
     """Nanoseconds a task."""
     with tempfile.TemporaryDirectory() as folder:
-        commands = [[build_ours(Path(folder))], [sys.executable, "-c", PYTHON]]
+        commands: list[list[Any]] = [[build_ours(Path(folder))], [sys.executable, "-c", PYTHON]]
         commands += [[peer] for peer in (build_peer(), build_libuv(Path(folder))) if peer]
         best = shortest(commands)
+    whole = "500 tasks: submit each, run, wait for all (ns a task)"
+    held = "submit call alone, worker held (ns)"
     contests = [
-        ("submit, run and join (ns)", "submit", "rayon_spawn", "rayon 1.11 scope spawn", 0.5),
-        ("submit, run and join (ns)", "submit", "threadpool", "threadpool 1.8", 0.5),
-        ("submit, run and join (ns)", "submit", "libuv", "libuv queue_work", 0.35),
-        ("the same in one batch (ns)", "batch", "rayon_spawn", "rayon 1.11 scope spawn", None),
-        ("round trip (ns)", "round_trip", "rayon_install", "rayon 1.11 install", 0.1),
-        ("batch from Python (ns)", "python_map", "python_peer", "ThreadPoolExecutor", 0.3),
+        (whole, "submit", "rayon_spawn", "rayon 1.11 scope spawn", 0.5),
+        (whole, "submit", "threadpool", "threadpool 1.8", 0.5),
+        (whole, "submit", "libuv", "libuv queue_work", 0.35),
+        (held, "held", "rayon_held", "rayon 1.11 scope spawn", 0.5),
+        (held, "held", "threadpool_held", "threadpool 1.8 execute", 0.5),
+        (held, "held", "libuv_held", "libuv queue_work", 0.35),
+        ("500 tasks in one batch (ns a task)", "batch", "rayon_spawn", "rayon 1.11 spawn", None),
+        ("round trip, spinning (ns)", "round_trip", "rayon_install", "rayon 1.11 install", 0.1),
+        ("map from Python (ns a call)", "python_map", "python_peer", "ThreadPoolExecutor", 0.3),
     ]
     return [
         row(name, best[ours], best[peer], words, goal)
@@ -75,15 +81,16 @@ def row(name: str, ours: float, peer: float, peer_name: str, goal: float | None)
 
 def build_ours(folder: Path) -> Path:
     program = folder / "thread_pools"
-    command = ["cc", "-std=gnu11", "-O2", f"-I{ROOT}/c/include", "-o", program, *SOURCES]
-    subprocess.run([*command, "-lpthread"], check=True)
+    flags = ["-std=gnu11", "-O2", f"-I{ROOT}/c/include"]
+    subprocess.run(["cc", *flags, "-o", program, *SOURCES, "-lpthread"], check=True)
     return program
 
 
 def build_libuv(folder: Path) -> Path | None:
     """None where libuv's headers are not installed."""
     program = folder / "libuv_queue"
-    command = ["cc", "-std=gnu11", "-O2", "-o", program, ROOT / "bench/peers/libuv_queue.c", "-luv"]
+    source = ROOT / "bench/peers/libuv_queue.c"
+    command = ["cc", "-std=gnu11", "-O2", "-o", str(program), str(source), "-luv"]
     return program if subprocess.run(command, capture_output=True).returncode == 0 else None
 
 
