@@ -81,7 +81,7 @@ def row(
 
 
 def our_engine() -> Engine:
-    runner = build_c()
+    runner = [str(build_c() / "run")]
 
     def command(module: str, arguments: Sequence[str]) -> list[str]:
         return [*runner, "--dir", "data::data", module, *arguments]

@@ -18,8 +18,9 @@ def rows() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "interrupt")
         sources = [path for name in FOLDERS for path in (ROOT / "c/src" / name).glob("*.c")]
-        command = ["cc", "-std=gnu11", "-O2", f"-I{ROOT / 'c/include'}", ROOT / "bench/interrupt.c"]
-        subprocess.run([*command, *sources, "-pthread", "-o", program], check=True)
+        sources.append(ROOT / "bench/interrupt.c")
+        flags = ["-std=gnu11", "-O2", f"-I{ROOT / 'c/include'}", "-pthread"]
+        subprocess.run(["cc", *flags, *sources, "-o", program], check=True)
         printed = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=True).stdout
     times = {name: int(value) / 1000 for name, value in map(str.split, printed.splitlines())}
     return [

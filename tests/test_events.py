@@ -278,8 +278,9 @@ def test_python_posts_and_takes(events: Events) -> None:
 
 
 def test_iteration_ends_when_the_events_are_closed(events: Events) -> None:
-    events.post(1), events.post(2)
-    kinds = []
+    events.post(1)
+    events.post(2)
+    kinds: list[int] = []
 
     def iterate() -> None:
         kinds.extend(event.kind for event in events)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -241,12 +241,13 @@ def test_use_after_the_end_is_refused(system: Any) -> None:
             runtime.thread_manager.spawn(2, WasmTask(function_id=SQUARE, args=[2]))
     assert thread.result() == 4  # its outcome was kept
     runtime.close()
-    for use in (
+    uses: list[Callable[[], Any]] = [
         lambda: runtime.report,
         lambda: runtime.thread_manager.report,
         lambda: runtime.thread_manager.spawn(1, WasmTask(function_id=SQUARE, args=[2])),
         lambda: runtime.watchdog.report,
-    ):
+    ]
+    for use in uses:
         with pytest.raises(StateError):
             use()
     allocator.close()

@@ -42,8 +42,11 @@ class Threads:
         self.system = ffi.new(
             "wrt_thread_system *", lib.wrt_linux_thread_system_interface(self.linux)
         )
-        imports = {("host", "wait"): (self._wait, [], []), ("host", "stuck"): (self._hang, [], [])}
-        self.guests = [Guest(GUEST, imports) for _ in range(instances)]
+        waits: dict[tuple[str, str], Any] = {
+            ("host", "wait"): (self._wait, [], []),
+            ("host", "stuck"): (self._hang, [], []),
+        }
+        self.guests = [Guest(GUEST, waits) for _ in range(instances)]
         self._make_executor()
         self.events = self._make_events()
         pool = new_config("wrt_thread_pool_config", max_threads=workers, spare_threads=workers)

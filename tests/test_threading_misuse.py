@@ -243,10 +243,8 @@ def test_pool_that_was_moved_is_refused_by_every_call(pool: Pool) -> None:
     work, copy = Work(), moved(pool.raw)
     must(pool.submit(work.raw))
     must(work.join())
-    for call in (
-        *calls_on_a_pool(copy, work.raw),
-        lambda: lib.wrt_thread_pool_deinit(copy),
-    ):
+    ends: list[Callable[[], int]] = [lambda: lib.wrt_thread_pool_deinit(copy)]
+    for call in calls_on_a_pool(copy, work.raw) + ends:
         refused(call(), STATE, "pool was moved")
     assert pool.report.submitted == 1
 
@@ -307,8 +305,8 @@ class Served(Pool):
     """A pool over the two functions of one guest."""
 
     def __init__(self, backend: str, wait: Callable[[Any], int]) -> None:
-        host = {("host", "wait"): (lambda caller, _: wait(caller), [], [])}
-        self.guest = Guest(GUEST, host)
+        host: Any = (lambda caller, _: wait(caller), [], [])
+        self.guest = Guest(GUEST, {("host", "wait"): host})
         functions = ffi.new("wrt_executor_function[2]")
         for place, (number, name) in enumerate(((ADD, "add"), (WAIT, "wait"))):
             functions[place].function_id, functions[place].instance = number, self.guest.raw

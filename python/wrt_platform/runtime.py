@@ -64,7 +64,9 @@ class RuntimeReport(NamedTuple):
     @property
     def protections(self) -> dict[str, Enforcement]:
         """Each protection by its name."""
-        return {name: value for name, value in zip(self._fields, self) if is_protection(value)}
+        return {
+            name: held for name, held in zip(self._fields, self) if isinstance(held, Enforcement)
+        }
 
     def __str__(self) -> str:
         return "\n".join(table(_rows(self)))
@@ -160,7 +162,7 @@ class WasmRuntime:
     def _init(self, builder: RuntimeBuilder, executor: Any) -> None:
         threads = ThreadManagerConfig() if builder._threads is None else builder._threads
         watchdog = WatchdogConfig() if builder._watchdog is None else builder._watchdog
-        self._partition = builder._partition
+        self._partition, self._account = builder._partition, builder._account
         self._events = _events_of(builder, threads, watchdog)
         self._allocator = _allocate_inside(self._partition, threads)
         self._raw = ffi.new("wrt_runtime *")
@@ -226,15 +228,15 @@ class WasmRuntime:
         """Each protection, whether it holds and by what, and what has happened."""
         raw = ffi.new("wrt_runtime_report *")
         check(lib.wrt_runtime_query(self._raw, raw))
-        held = [enforcement_of(getattr(raw, name)) for name in RuntimeReport._fields[:8]]
-        watchdog = [getattr(raw.watchdog, name) for name in WatchdogReport._fields]
-        account = self._kept[0]._account
-        return RuntimeReport(
-            *held,
-            threads=manager_report(raw.threads),
-            watchdog=WatchdogReport(*watchdog),
-            memory=None if account is None else account.usage,
+        parts: list[Any] = [
+            enforcement_of(getattr(raw, name)) for name in RuntimeReport._fields[:8]
+        ]
+        parts.append(manager_report(raw.threads))
+        parts.append(
+            WatchdogReport(*(getattr(raw.watchdog, name) for name in WatchdogReport._fields))
         )
+        parts.append(None if self._account is None else self._account.usage)
+        return RuntimeReport(*parts)
 
     def shutdown(self, *, cancel: bool = False, timeout: float | None = None) -> None:
         """Ends all threads, drained or cancelled, and the watchdog after them."""
@@ -295,10 +297,6 @@ def _allocate_inside(partition: Any, threads: ThreadManagerConfig) -> Any:
     allocator = QnxAllocatorBuilder().with_partition(partition).with_guard_pages().build()
     threads._threads.with_page_allocator(allocator)
     return allocator
-
-
-def is_protection(value: Any) -> bool:
-    return isinstance(value, Enforcement)
 
 
 def _rows(report: RuntimeReport) -> list[tuple[str, str, str]]:

@@ -20,7 +20,7 @@ backends = pytest.mark.parametrize("backend", ["linux", "qnx"])
 
 
 def stress(program: Path, what: str, rounds: int) -> subprocess.CompletedProcess[str]:
-    command = [program, what, str(max(1, rounds // FEWER.get(what, 1)))]
+    command = [str(program), what, str(max(1, rounds // FEWER.get(what, 1)))]
     return subprocess.run(command, capture_output=True, text=True, timeout=100)
 
 

@@ -92,7 +92,7 @@ class Pulse(NamedTuple):
     priority: int
     code: int
     value: int
-    count: int  # how many times it will be received
+    count: int  # type: ignore[assignment]  # how many times it will be received
 
 
 class Semantic(NamedTuple):
