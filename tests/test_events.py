@@ -38,13 +38,13 @@ MS = 1_000_000  # nanoseconds
 class Ring:
     """A ring on the C calls, with the counting wake hook of Linux."""
 
-    def __init__(self, capacity: int = 4, *, can_wait: bool = True) -> None:
+    def __init__(self, capacity: int = 4, *, can_wait: bool = True, system: Any = None) -> None:
         self.wake = ffi.new("wrt_linux_wake *")
         must(lib.wrt_linux_wake_init(self.wake))
         config = new_config("wrt_events_config", capacity=capacity)
         config.wake, config.wake_context = ffi.addressof(lib, "wrt_linux_wake_call"), self.wake
         if can_wait:
-            config.system = system_interface()
+            config.system = system_interface() if system is None else system
         layout = ffi.new("wrt_layout *")
         must(lib.wrt_events_layout(config, layout))
         self.buffer = mmap.mmap(-1, layout.bytes)
@@ -170,6 +170,55 @@ def test_waiting_ends_with_the_time(with_token: bool) -> None:
     assert status == lib.WRT_ERR_TIMED_OUT and event.kind == 0
     assert 50 * MS <= passed < 2000 * MS
     assert "nothing ended the wait" in last_error()
+
+
+class NotedWaits:
+    """A thread system whose clock moves by what is waited, and by nothing else."""
+
+    def __init__(self) -> None:
+        self.now, self.waits = 7 * MS, list[int]()
+        self._ops = ffi.new("wrt_thread_system_ops *")
+        self._calls = (
+            ffi.callback("wrt_thread_now_fn", self._tell),
+            ffi.callback("wrt_thread_wait_fn", self._wait),
+        )
+        self._ops.now, self._ops.wait = self._calls
+        self.system = ffi.new("wrt_thread_system *", {"ops": self._ops})[0]
+
+    def _tell(self, _: Any, out: Any) -> int:
+        out[0] = self.now
+        return int(lib.WRT_OK)
+
+    def _wait(self, _: Any, word: Any, expected: int, timeout_ns: int) -> int:
+        assert word[0] == expected
+        self.waits.append(timeout_ns)
+        self.now += min(timeout_ns, 30 * MS)  # no wait is longer: woken for no reason
+        return int(lib.WRT_ERR_TIMED_OUT if timeout_ns <= 30 * MS else lib.WRT_OK)
+
+
+@pytest.mark.row("EV-1")
+def test_waits_are_cut_for_a_token_and_end_on_time() -> None:
+    """A wait that ended early goes on for the rest, and not for the whole time again."""
+    noted = NotedWaits()
+    ring = Ring(system=noted.system)
+    assert ring.next(50 * MS, ffi.new("wrt_cancel_token *"))[0] == lib.WRT_ERR_TIMED_OUT
+    assert noted.waits == [20 * MS, 20 * MS, 10 * MS]
+    noted.waits.clear()
+    assert ring.next(70 * MS)[0] == lib.WRT_ERR_TIMED_OUT
+    assert noted.waits == [70 * MS, 40 * MS, 10 * MS]
+
+
+@pytest.mark.row("EV-1")
+def test_hook_is_called_for_a_taker_that_sleeps_too() -> None:
+    """Whoever listens to the hook may be another than the one that sleeps."""
+    ring = Ring()
+    taker = threading.Thread(target=ring.next, args=[WAIT_FOR_EVER])
+    taker.start()
+    while ring.raw.attended != 2:  # it sleeps
+        time.sleep(0.001)
+    ring.post(1)
+    taker.join()
+    assert ring.wakes() == 1
 
 
 @pytest.mark.row("EV-1")

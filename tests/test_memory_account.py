@@ -168,6 +168,7 @@ def test_what_64_bits_hold_never_wraps() -> None:
     assert child.usage.available == 1
     child.charge(1)
     assert root.usage.used == UNBOUND
+    assert account(minimum=100).usage.available == UNBOUND
 
 
 def test_peak_begins_again_on_request() -> None:
