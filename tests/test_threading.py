@@ -27,10 +27,12 @@ from wrt_platform import (
     TimedOutError,
     TrapError,
 )
+from wrt_platform._native import ffi
 from wrt_platform.errors import OutOfFuelError, OutOfMemoryError
 from wrt_platform.executor import InstanceExecutor, ModuleExecutor
 from wrt_platform.linux.memory import LinuxAllocatorBuilder
 from wrt_platform.page_allocator import PAGE_SIZE
+from wrt_platform.system_below import system_interface
 from wrt_platform.thread_system import CpuSet, ThreadPriority
 from wrt_platform.threading import (
     TaskHandle,
@@ -101,6 +103,25 @@ def gate() -> Iterator[Gate]:
     made = Gate()
     yield made
     made.opened.set()
+
+
+class LateSystem:
+    """The system's threads; each time that a worker reads its CPU clock, `at_clock` is told."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.at_clock: Any = None
+        self._inner = system_interface()
+        self._ops = ffi.new("wrt_thread_system_ops *", self._inner.ops[0])
+        self._callback = ffi.callback("wrt_thread_cpu_time_fn", self._cpu_time)
+        self._ops.cpu_time = self._callback
+        self._interface = ffi.new("wrt_thread_system *", {"ops": self._ops})[0]
+        self._interface.self = self._inner.self
+
+    def _cpu_time(self, inner: Any, thread: Any, time_out: Any) -> int:
+        self.reads += 1
+        self.at_clock(self.reads)
+        return int(self._inner.ops.cpu_time(inner, thread, time_out))
 
 
 def call(function_id: int, *args: Any, **settings: Any) -> WasmTask:
@@ -492,21 +513,26 @@ def test_cancel_stops_a_loop_and_never_the_next_task(backend: Backend) -> None:
 
 
 @pytest.mark.row("TH-2")
-def test_cancel_that_comes_in_a_tasks_last_moment_does_not_hit_the_next(backend: Backend) -> None:
-    """It is cancelled from inside its own host function, after which there is nothing to stop."""
+def test_cancel_that_comes_in_a_tasks_last_moment_does_not_hit_the_next() -> None:
+    """It comes when the call is over and the worker reads the clock, the instance still bound."""
     handles: list[TaskHandle] = []
     begin = threading.Event()
+    cancelled: list[bool] = []
+    system = LateSystem()
 
-    def cancel_myself(value: int) -> int:
+    def at_clock(reads: int) -> None:
         assert begin.wait(PATIENCE)
-        return value + handles[0].cancel()
+        if reads == 2:
+            cancelled.append(handles[0].cancel())
 
-    with backend.pool(ThreadPoolConfig(1), functions_of(instance_with(cancel_myself))) as pool:
-        handles += pool.submit_many([call(HOST, 1), call(I32, 9, 4)])
+    system.at_clock = at_clock
+    config = ThreadPoolConfig(1).with_system(system)
+    with ThreadPool(config, functions_of(instance_with())) as pool:
+        handles += pool.submit_many([call(I32, 3, 1), call(I32, 9, 4)])
         begin.set()
         assert handles[1].result(PATIENCE) == 5
-        first = handles[0].join(PATIENCE)
-        assert first.value == 2 or isinstance(first.error, InterruptedCallError)
+        assert handles[0].result(PATIENCE) == 2
+    assert cancelled == [True]
 
 
 @pytest.mark.row("TH-2")
