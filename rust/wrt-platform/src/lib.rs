@@ -121,9 +121,14 @@ pub use table::{Table, TableBuilder, TableView};
 pub use thread_system::{CpuSet, ThreadPriority, ThreadReport, ThreadSystem};
 #[cfg(feature = "alloc")]
 pub use thread_system::{Thread, ThreadBuilder};
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use threading::{
+    InstanceExecutorBuilder, LinuxThreadPool, ModuleExecutorBuilder, QnxThreadPool, ThreadPool,
+    ThreadPoolConfig, WasmHandle, WasmOutcome, WasmTask,
+};
 pub use value::{FuncRef, Value, ValueType};
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use wasi::{Preopen, Wasi, WasiBuilder, WasiConfig};
 #[cfg(feature = "alloc")]
-pub use watchdog::{SoftwareWatchdog, WatchHandle};
+pub use watchdog::{SoftwareWatchdog, WatchHandle, WatchdogConfig};
 pub use wrt_platform_sys::wrt_layout as Layout;

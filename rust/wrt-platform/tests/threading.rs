@@ -144,7 +144,7 @@ fn closure_is_told_to_end_and_a_queued_one_does_not_begin() {
     let note = began.clone();
     let queued = pool.submit(move || note.store(true, Ordering::SeqCst)).unwrap();
     queued.cancel().unwrap();
-    let running = running.join_timeout(Duration::ZERO).err().expect("it runs on");
+    let running = running.join_timeout(Duration::ZERO).expect_err("it runs on");
     assert_eq!(running.report().unwrap().state, TaskState::Running);
     running.cancel().unwrap();
     assert_eq!(running.join().unwrap(), 7);

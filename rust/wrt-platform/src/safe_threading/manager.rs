@@ -43,6 +43,7 @@ struct Inner {
     raw: UnsafeCell<sys::wrt_thread_manager>,
     config: ThreadManagerConfig,
     _buffer: Vec<u64>,
+    #[expect(clippy::vec_box, reason = "C knows their addresses")]
     orphans: Mutex<Vec<Box<Cell>>>,
 }
 
@@ -60,6 +61,7 @@ impl Shared {
         self.inner.config.threads.executor.as_ref()
     }
 
+    #[expect(clippy::vec_box, reason = "C knows their addresses")]
     fn orphans(&self) -> MutexGuard<'_, Vec<Box<Cell>>> {
         self.inner.orphans.lock().unwrap_or_else(PoisonError::into_inner)
     }
