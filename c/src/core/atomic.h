@@ -89,33 +89,18 @@ static inline void wrt__count(uint32_t *word)
     wrt__store(word, wrt__load(word) + 1u);
 }
 
-/* What tells the processor that this thread is spinning, and that it will write where `address`
- * is: a hint, which may be wrong. */
-#if defined(__x86_64__)
-#define WRT__SPIN_INSTRUCTION  "pause"
-#define WRT__FETCH_INSTRUCTION "prefetchw (%0)"
-#elif defined(__i386__)
-#define WRT__SPIN_INSTRUCTION  "pause"
-#define WRT__FETCH_INSTRUCTION ""
-#elif defined(__aarch64__)
-#define WRT__SPIN_INSTRUCTION  "yield"
-#define WRT__FETCH_INSTRUCTION "prfm pstl1keep, [%0]"
-#elif defined(__arm__)
-#define WRT__SPIN_INSTRUCTION  "yield"
-#define WRT__FETCH_INSTRUCTION ""
+/* What tells the processor that this thread is spinning. */
+#if defined(__x86_64__) || defined(__i386__)
+#define WRT__SPIN_INSTRUCTION "pause"
+#elif defined(__aarch64__) || defined(__arm__)
+#define WRT__SPIN_INSTRUCTION "yield"
 #else
-#define WRT__SPIN_INSTRUCTION  ""
-#define WRT__FETCH_INSTRUCTION ""
+#define WRT__SPIN_INSTRUCTION ""
 #endif
 
 static inline void wrt__spin_hint(void)
 {
     __asm__ volatile(WRT__SPIN_INSTRUCTION ::: "memory");
-}
-
-static inline void wrt__fetch_hint(const void *address)
-{
-    __asm__ volatile(WRT__FETCH_INSTRUCTION ::"r"(address));
 }
 
 #endif

@@ -108,12 +108,6 @@ static inline wrt__queue_cell *wrt__queue_pointer_cell(const wrt__queue *queue, 
     return (wrt__queue_cell *)(void *)wrt__queue_turn(queue, position, sizeof(wrt__queue_cell));
 }
 
-/* Atomic, for wrt__queue_hint() alone: its reader does not own the cell. */
-static inline void wrt__queue_write(wrt__queue_cell *cell, void *element)
-{
-    __atomic_store_n(&cell->element, element, __ATOMIC_RELAXED);
-}
-
 /* False: the queue is full. */
 static inline bool wrt__queue_put(wrt__queue *queue, void *element)
 {
@@ -121,7 +115,7 @@ static inline bool wrt__queue_put(wrt__queue *queue, void *element)
     uint32_t position;
 
     if (wrt__queue_claim(queue, queue->put_position, 0, cell_size, 1, &position) == 0) return false;
-    wrt__queue_write(wrt__queue_pointer_cell(queue, position), element);
+    wrt__queue_pointer_cell(queue, position)->element = element;
     wrt__queue_filled(queue, position, cell_size);
     return true;
 }
@@ -138,18 +132,6 @@ static inline bool wrt__queue_get(wrt__queue *queue, void **element_out)
     return true;
 }
 
-/* Has the processor fetch the memory of the element `ahead` cells behind the next one, if there is
- * one: who gets it soon finds it at hand. */
-static inline void wrt__queue_hint(const wrt__queue *queue, uint32_t ahead)
-{
-    const size_t cell_size = sizeof(wrt__queue_cell);
-    const uint32_t position = wrt__load(queue->get_position) + ahead;
-
-    if (wrt__load_acquire(wrt__queue_turn(queue, position, cell_size)) != position + 1) return;
-    const wrt__queue_cell *cell = wrt__queue_pointer_cell(queue, position);
-    wrt__fetch_hint(__atomic_load_n(&cell->element, __ATOMIC_RELAXED));
-}
-
 /* Puts as many of `count` pointers as there is room for, in a row; returns how many. */
 static inline uint32_t wrt__queue_put_many(wrt__queue *queue, void *const *elements, uint32_t count)
 {
@@ -160,7 +142,7 @@ static inline uint32_t wrt__queue_put_many(wrt__queue *queue, void *const *eleme
     const uint32_t claimed =
         wrt__queue_claim(queue, queue->put_position, 0, cell_size, count, &position);
     for (uint32_t i = 0; i < claimed; i++) {
-        wrt__queue_write(wrt__queue_pointer_cell(queue, position + i), elements[i]);
+        wrt__queue_pointer_cell(queue, position + i)->element = elements[i];
         wrt__queue_filled(queue, position + i, cell_size);
     }
     return claimed;

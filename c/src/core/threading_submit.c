@@ -4,10 +4,6 @@
 #include "config.h"
 #include "fail.h"
 
-/* A worker that takes a task has the memory of the one after the next fetched: what a fetch from
- * another processor takes, two short tasks take as well. */
-enum { HINT_AHEAD = 1 };
-
 wrt__pool *wrt__pool_of(const wrt_thread_pool *pool, const char *operation)
 {
     if (pool == NULL) {
@@ -139,7 +135,6 @@ wrt_task *wrt__pool_take(wrt__pool *pool, uint32_t *peak)
     for (uint32_t i = pool->highest; i >= pool->lowest; i--) {
         void *task;
         if (!wrt__queue_get(&pool->queues[i - 1], &task)) continue;
-        wrt__queue_hint(&pool->queues[i - 1], HINT_AHEAD);
         note_length(&pool->queues[i - 1], peak);
         return task;
     }
