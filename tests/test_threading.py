@@ -422,7 +422,7 @@ def test_names_cpus_and_stacks_are_those_of_the_config() -> None:
             assert thread.stack_size == 1 << 20
 
 
-@pytest.mark.row("TH-1", proof="simulated")
+@pytest.mark.row("TH-1", proof="sim")
 def test_simulated_qnx_tells_priority_and_run_mask() -> None:
     if "qnx" not in BACKENDS:
         pytest.skip("no simulated QNX in this library")

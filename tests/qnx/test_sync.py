@@ -24,7 +24,7 @@ EAGAIN, ETIMEDOUT = 11, 260  # QNX's numbers
 FOREVER = 2**64 - 1
 MOST_CALLS = 200
 
-pytestmark = pytest.mark.row("QS-1", proof="simulated")
+pytestmark = pytest.mark.row("QS-1", proof="sim")
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def each_failure(call: Callable[[], Any]) -> Iterator[WrtError]:
         QnxFutexBuilder().with_priority_inheritance().build,
         QnxLockBuilder().build,
         pytest.param(
-            QnxThreadSystemBuilder().build, marks=pytest.mark.row("QT-1", proof="simulated")
+            QnxThreadSystemBuilder().build, marks=pytest.mark.row("QT-1", proof="sim")
         ),
     ],
     ids=["futex", "inheriting", "lock", "system"],

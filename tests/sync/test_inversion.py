@@ -45,8 +45,8 @@ def test_without_inheritance_it_waits_for_the_middle_thread_as_well(
     assert waited(build, "linux", LockProtocol.NONE) >= BURST
 
 
-@pytest.mark.row("SY-2", proof="simulated")
-@pytest.mark.row("QS-1", proof="simulated")
+@pytest.mark.row("SY-2", proof="sim")
+@pytest.mark.row("QS-1", proof="sim")
 @pytest.mark.parametrize(
     ("protocol", "nanoseconds"),
     [

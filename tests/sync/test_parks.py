@@ -13,7 +13,7 @@ PARKS = 50
 
 @pytest.mark.row("SY-1")
 @pytest.mark.parametrize(
-    "backend", ["linux", pytest.param("qnx", marks=pytest.mark.row("QS-1", proof="simulated"))]
+    "backend", ["linux", pytest.param("qnx", marks=pytest.mark.row("QS-1", proof="sim"))]
 )
 def test_a_park_is_one_wait_of_the_system_and_no_work(
     build: Callable[..., Path], backend: str

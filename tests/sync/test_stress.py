@@ -25,7 +25,7 @@ def stress(program: Path, what: str, rounds: int) -> subprocess.CompletedProcess
 
 
 @pytest.mark.row("SY-1")
-@pytest.mark.row("QS-1", proof="simulated")
+@pytest.mark.row("QS-1", proof="sim")
 @backends
 @pytest.mark.parametrize("what", ["futex", "ends"])
 def test_no_wake_is_lost(build: Callable[..., Path], backend: str, what: str) -> None:
