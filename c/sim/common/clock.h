@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
 /* Time since the kernel's start, and what has to be added for the time of day. */
 uint64_t sim_now(void);
