@@ -327,6 +327,39 @@ def test_monitor_kills_by_itself_and_leaves_the_others_alone(make: Any) -> None:
     threads.join(waiting)
 
 
+@pytest.mark.row("ST-2")
+def test_monitor_can_be_stopped_and_started_again(make: Any) -> None:
+    threads = make(
+        limits={"cpu_quota_per_thread_ns": SECOND // 20}, check_interval_ns=SECOND // 100
+    )
+    for turn in range(3):
+        assert lib.wrt_thread_manager_start(threads.raw) == OK
+        assert threads.join(threads.spawn(100 * turn + SPIN))[0] == lib.WRT_ERR_INTERRUPTED
+        assert lib.wrt_thread_manager_stop(threads.raw, 10 * SECOND) == OK
+        assert lib.wrt_thread_manager_stop(threads.raw, 0) == OK  # it does not run
+
+
+@pytest.mark.row("ST-2")
+def test_monitor_that_is_just_killing_is_not_taken_for_one_that_has_ended(make: Any) -> None:
+    threads = make(
+        limits={"max_thread_lifetime_ns": SECOND // 20},
+        check_interval_ns=SECOND // 100,
+        kill_timeout_ns=SECOND,
+    )
+    assert lib.wrt_thread_manager_start(threads.raw) == OK
+    stuck = threads.spawn(STUCK)
+    assert threads.stuck.wait(5)
+    time.sleep(0.3)  # beyond its lifetime: the monitor waits for it
+    assert lib.wrt_thread_manager_stop(threads.raw, SECOND // 100) == lib.WRT_ERR_TIMED_OUT
+    assert threads.report.is_running
+    assert lib.wrt_thread_manager_start(threads.raw) == lib.WRT_ERR_STATE
+    assert lib.wrt_thread_manager_stop(threads.raw, 10 * SECOND) == OK
+    assert not threads.report.is_running
+    threads.let_go.set()
+    wait_until(lambda: threads.report.poisoned == 0)
+    threads.join(stuck)
+
+
 @pytest.mark.row("ST-1")
 def test_modules_are_known_once_and_forgotten_when_nothing_runs(make: Any) -> None:
     threads = make()
