@@ -7,8 +7,8 @@
  *
  * Times are nanoseconds. A `timeout_ns` of 0 does not wait at all, UINT64_MAX waits without limit.
  *
- * Heap: none but what the system itself takes to make a thread.  Threads: any, a thread's own
- * start and join aside.  ISR: no, where nothing else is said.
+ * Heap: none but what the system itself takes to make or to describe a thread.  Threads: any, a
+ * thread's own start and join aside.  ISR: no, where nothing else is said.
  */
 #ifndef WRT_PLATFORM_THREAD_SYSTEM_H
 #define WRT_PLATFORM_THREAD_SYSTEM_H
