@@ -75,9 +75,7 @@ def each_failure(call: Callable[[], Any]) -> Iterator[WrtError]:
         QnxFutexBuilder().with_maximum_waiters(2).build,
         QnxFutexBuilder().with_priority_inheritance().build,
         QnxLockBuilder().build,
-        pytest.param(
-            QnxThreadSystemBuilder().build, marks=pytest.mark.row("QT-1", proof="sim")
-        ),
+        pytest.param(QnxThreadSystemBuilder().build, marks=pytest.mark.row("QT-1", proof="sim")),
     ],
     ids=["futex", "inheriting", "lock", "system"],
 )
