@@ -51,7 +51,7 @@ class Declarations(NamedTuple):
 # What a line begins like that declares a name, by the kind of its directive.
 _DECLARED = {
     "function": r"^WRT_API[^;(]*?\b(wrt_\w+)\(",
-    "type": r"^typedef \w+ (?:\(\*)?(wrt_\w+)(?:;|\)\()",
+    "type": r"^typedef \w+ \*?(?:\(\*)?(wrt_\w+)(?:;|\)\()",
     "struct": r"^(?:typedef )?struct (wrt_\w+) \{",
     "union": r"^(?:typedef )?union (wrt_\w+) \{",
     "enum": r"^enum (wrt_\w+) \{",

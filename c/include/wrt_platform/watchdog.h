@@ -14,8 +14,8 @@
  *     watch_config.instance = &instance; // to be interrupted if it hangs
  *     watch_config.auto_kill = WRT_WATCH_KILL_ON;
  *     status = wrt_watchdog_watch(&watchdog, &watch_config, &watch);
- *     status = wrt_instance_call(&instance, &call); // its host functions beat as they make
- * progress status = wrt_watch_end(&watch);
+ *     status = wrt_instance_call(&instance, &call); // its host functions beat
+ *     status = wrt_watch_end(&watch);
  *
  * A check looks at each heartbeat counter. Work is reported as hung at the check that finds its
  * counter unchanged for the N-th time, N = time-out / check interval, rounded up. With checks on

@@ -1,6 +1,6 @@
 """The simulated QNX kernel, from outside. Mirrors wrt_platform/sim/qnx.h.
 
-    with qnx.world(clock=Clock.VIRTUAL):
+    with qnx.world(clock=Clock.VIRTUAL_CLOCK):
         waiter.start()            # a thread that waits by the backend's calls for five minutes
         qnx.wait_blocked(1)
         qnx.step(300.0)           # five minutes later

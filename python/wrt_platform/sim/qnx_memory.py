@@ -16,7 +16,7 @@ __all__ = [
     "Arena",
     "Budget",
     "Mapping",
-    "Memory",
+    "MemoryUse",
     "Partition",
     "Process",
     "arena",
@@ -49,7 +49,7 @@ class Mapping(NamedTuple):
     heap: bool  # an arena of malloc
 
 
-class Memory(NamedTuple):
+class MemoryUse(NamedTuple):
     """Bytes of the simulated process, and of the system."""
 
     mapped_bytes: int  # against RLIMIT_AS
@@ -131,11 +131,11 @@ def mappings() -> list[Mapping]:
     return [_mapping(view) for view in _rows("mapping")]
 
 
-def memory() -> Memory:
+def memory() -> MemoryUse:
     """What the process has mapped, and what the system has left."""
     view = ffi.new("wrt_sim_qnx_memory_view *")
     check(lib.wrt_sim_qnx_memory_query(view))
-    return Memory(*(int(getattr(view, name)) for name in Memory._fields))
+    return MemoryUse(*(int(getattr(view, name)) for name in MemoryUse._fields))
 
 
 def read_memory(address: int, size: int) -> bytes:

@@ -4652,14 +4652,16 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** The thread, or channel, with the lowest id above `after`. Errors: INVALID_ARGUMENT, NOT_FOUND
- (there is none), STATE. Cost: the number of places for them.*/
+    /** The thread with the lowest id above `after`. Errors: INVALID_ARGUMENT, NOT_FOUND (there is
+ none), STATE. Cost: the number of places for threads.*/
     pub fn wrt_sim_qnx_thread_query(
         after: i32,
         view_out: *mut wrt_sim_qnx_thread_view,
     ) -> wrt_status;
 }
 unsafe extern "C" {
+    /** The channel with the lowest id above `after`. Errors: INVALID_ARGUMENT, NOT_FOUND (there is
+ none), STATE. Cost: the number of places for channels.*/
     pub fn wrt_sim_qnx_channel_query(
         after: i32,
         view_out: *mut wrt_sim_qnx_channel_view,

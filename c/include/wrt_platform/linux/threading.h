@@ -8,7 +8,7 @@
  *
  * Priorities:
  *
- *     LOW       SCHED_OTHER, nice_step above the base nice value (the system's 19 at most)
+ *     LOW       SCHED_OTHER, nice_step above the base nice value (19 at most)
  *     NORMAL    SCHED_OTHER, the base: the nice value of the thread that called init
  *     HIGH      SCHED_OTHER, nice_step below the base (-20 at least)
  *     REALTIME  SCHED_FIFO, realtime_priority

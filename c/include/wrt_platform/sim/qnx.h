@@ -189,10 +189,13 @@ WRT_API WRT_NODISCARD wrt_status wrt_sim_qnx_census_query(uint32_t index,
 WRT_API WRT_NODISCARD wrt_status wrt_sim_qnx_trace_query(uint64_t sequence,
                                                          wrt_sim_qnx_trace_view *view_out);
 
-/** The thread, or channel, with the lowest id above `after`. Errors: INVALID_ARGUMENT, NOT_FOUND
- * (there is none), STATE. Cost: the number of places for them. */
+/** The thread with the lowest id above `after`. Errors: INVALID_ARGUMENT, NOT_FOUND (there is
+ * none), STATE. Cost: the number of places for threads. */
 WRT_API WRT_NODISCARD wrt_status wrt_sim_qnx_thread_query(int32_t after,
                                                           wrt_sim_qnx_thread_view *view_out);
+
+/** The channel with the lowest id above `after`. Errors: INVALID_ARGUMENT, NOT_FOUND (there is
+ * none), STATE. Cost: the number of places for channels. */
 WRT_API WRT_NODISCARD wrt_status wrt_sim_qnx_channel_query(int32_t after,
                                                            wrt_sim_qnx_channel_view *view_out);
 
