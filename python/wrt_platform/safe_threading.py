@@ -312,7 +312,7 @@ class ManagedThread:
                 status: int = lib.wrt_managed_thread_join(self._raw, limit, ffi.NULL, raw, health)
                 if status == lib.WRT_OK:
                     self._settle(raw, health[0])
-                elif status == lib.WRT_ERR_STATE and self._is_joined():
+                elif status == lib.WRT_ERR_STATE and not self._is_lost():
                     self._settled.wait(1)  # another thread was faster, and is just noting it
                 return lib.WRT_OK if self._outcome is not None else status
 
@@ -320,10 +320,10 @@ class ManagedThread:
         assert self._outcome is not None
         return self._outcome
 
-    def _is_joined(self) -> bool:
+    def _is_lost(self) -> bool:
         report = ffi.new("wrt_task_report *")
         status = lib.wrt_task_query(ffi.addressof(self._raw.task, "task"), report)
-        return bool(status == lib.WRT_OK and report.state == lib.WRT_TASK_NEW)
+        return bool(status == lib.WRT_OK and report.state == lib.WRT_TASK_LOST)
 
     def _settle(self, raw: Any, health: int) -> None:
         value: Any = None

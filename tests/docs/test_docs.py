@@ -228,6 +228,8 @@ def test_null_is_refused_as_status_h_says() -> None:
     from wrt_platform._native import ffi, lib
 
     names = re.findall(r"\bwrt_status\s+(wrt_\w+)\([^*]", expanded_headers())
+    # Zeros are orders to a simulated kernel: no memory, no fault, the first row of a table.
+    names = [name for name in names if not name.startswith("wrt_sim_")]
     assert len(names) > 50
     answers = {}
     for name in names:

@@ -209,8 +209,8 @@ WRT_API WRT_NODISCARD wrt_status wrt_module_executor_init(wrt_module_executor *e
 
 /** As wrt_instance_executor_interface(). A task's memory counts for the worker that runs it
  * (memory_limit_per_thread of the pool): an instance that does not fit is an error of the task,
- * LIMIT or NO_MEMORY; growth beyond answers -1. Cost of a task: wrt_instance_init, the start
- * function, and wrt_instance_deinit. */
+ * LIMIT or NO_MEMORY; growth beyond answers -1. Errors: none, it cannot fail. Threads: any.
+ * Cost of a task: wrt_instance_init, the start function, and wrt_instance_deinit. */
 WRT_API wrt_executor wrt_module_executor_interface(wrt_module_executor *executor);
 
 /** Ends the executor. A zeroed one is accepted, so twice is harmless.

@@ -121,7 +121,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_qnx_arena_allocator_init(
     wrt_qnx_arena_allocator *arena, const wrt_qnx_arena_allocator_config *config);
 
 /** The allocator as wrt_page_allocator_allocate() and the others take it; see
- * wrt_qnx_allocator_interface(). */
+ * wrt_qnx_allocator_interface(). Errors: none, it cannot fail itself. Cost: constant. */
 WRT_API WRT_NODISCARD wrt_page_allocator
 wrt_qnx_arena_allocator_interface(wrt_qnx_arena_allocator *arena);
 

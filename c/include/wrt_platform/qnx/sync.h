@@ -208,7 +208,8 @@ WRT_API WRT_NODISCARD wrt_status wrt_qnx_wake_init(wrt_qnx_wake *wake,
 
 /** The hook itself, a wrt_wake_fn: `wake` is a wrt_qnx_wake. A pulse that the kernel refuses is
  * lost: who receives looks for what there is, and does not count pulses. Of a hook that is not
- * initialised, and after fork, it does nothing. Cost: one call of the kernel. */
+ * initialised, and after fork, it does nothing. Errors: none, it cannot fail. Threads: any.
+ * Cost: one call of the kernel. */
 WRT_API void wrt_qnx_wake_call(void *wake);
 
 /** Ends the hook. A zeroed one is accepted, so twice is harmless. Errors: INVALID_ARGUMENT. */
