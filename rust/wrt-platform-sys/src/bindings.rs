@@ -1654,8 +1654,8 @@ unsafe extern "C" {
 unsafe extern "C" {
     /** As wrt_instance_executor_interface(). A task's memory counts for the worker that runs it
  (memory_limit_per_thread of the pool): an instance that does not fit is an error of the task,
- LIMIT or NO_MEMORY; growth beyond answers -1. Cost of a task: wrt_instance_init, the start
- function, and wrt_instance_deinit.*/
+ LIMIT or NO_MEMORY; growth beyond answers -1. Errors: none, it cannot fail. Threads: any.
+ Cost of a task: wrt_instance_init, the start function, and wrt_instance_deinit.*/
     pub fn wrt_module_executor_interface(
         executor: *mut wrt_module_executor,
     ) -> wrt_executor;
@@ -3223,7 +3223,7 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** The allocator as wrt_page_allocator_allocate() and the others take it; see
- wrt_qnx_allocator_interface().*/
+ wrt_qnx_allocator_interface(). Errors: none, it cannot fail itself. Cost: constant.*/
     pub fn wrt_qnx_arena_allocator_interface(
         arena: *mut wrt_qnx_arena_allocator,
     ) -> wrt_page_allocator;
@@ -3454,7 +3454,8 @@ unsafe extern "C" {
 unsafe extern "C" {
     /** The hook itself, a wrt_wake_fn: `wake` is a wrt_qnx_wake. A pulse that the kernel refuses is
  lost: who receives looks for what there is, and does not count pulses. Of a hook that is not
- initialised, and after fork, it does nothing. Cost: one call of the kernel.*/
+ initialised, and after fork, it does nothing. Errors: none, it cannot fail. Threads: any.
+ Cost: one call of the kernel.*/
     pub fn wrt_qnx_wake_call(wake: *mut ::core::ffi::c_void);
 }
 unsafe extern "C" {
