@@ -279,6 +279,7 @@ def test_bad_configs_and_arguments_are_refused() -> None:
     assert "moved" in last_error()
 
 
+@pytest.mark.whole_process  # another sanitizer's run time would be in its programs
 @pytest.mark.row("EV-1")
 def test_sanitizer_finds_no_race_nothing_is_lost_and_order_holds(tmp_path: Path) -> None:
     """The same program with a race of its own is caught."""

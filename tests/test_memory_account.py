@@ -339,6 +339,7 @@ def test_threads_leave_exact_counts() -> None:
     assert [leaf.usage.used for leaf in leaves] == [0, 0, 0, 0]
 
 
+@pytest.mark.whole_process  # another sanitizer's run time would be in its programs
 @pytest.mark.row("QP-1")
 def test_sanitizer_finds_no_race_and_counts_are_exact(tmp_path: Path) -> None:
     """Many threads of C, under ThreadSanitizer; and the same program without the lock is caught."""

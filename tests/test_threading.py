@@ -711,6 +711,7 @@ def sanitized(*command: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.whole_process  # another sanitizer's run time would be in its programs
 @pytest.mark.row("TH-1")
 def test_sanitizer_finds_no_race_among_tasks_and_one_without_a_join(stress: Path) -> None:
     done = sanitized(stress / "stress", "tasks", "200")
@@ -720,6 +721,7 @@ def test_sanitizer_finds_no_race_among_tasks_and_one_without_a_join(stress: Path
     assert "data race" in sanitized(stress / "stress", "unjoined", "1").stderr
 
 
+@pytest.mark.whole_process  # another sanitizer's run time would be in its programs
 @pytest.mark.row("TH-2")
 def test_sanitizer_finds_no_race_among_cancelled_calls(stress: Path) -> None:
     done = sanitized(stress / "stress", "wasm", "50", stress / "guest.wasm")

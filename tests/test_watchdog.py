@@ -715,6 +715,7 @@ CORE = (
 )
 
 
+@pytest.mark.whole_process  # another sanitizer's run time would be in its programs
 @pytest.mark.row("WD-1")
 def test_sanitizer_finds_no_race(tmp_path: Path) -> None:
     """Threads that watch, beat, hang and stop under a monitor in a hurry; the same program with a

@@ -76,8 +76,10 @@ void wrt__pool_announce(wrt__pool *pool, uint32_t count)
 
 /* ---- The queues ---- */
 
-static wrt_status refuse_submit(const char *operation, uint32_t state)
+static wrt_status refuse_submit(const char *operation, const wrt_task *task)
 {
+    const uint32_t state = wrt__task_state(task);
+
     if (state == WRT_TASK_DONE) {
         return wrt_fail(WRT_ERR_STATE, operation, "task is done, and was not joined yet");
     }
@@ -97,7 +99,7 @@ wrt_status wrt__pool_put(const char *operation, wrt__pool *pool, wrt_task *task,
         return wrt_fail(WRT_ERR_STATE, operation, "all workers of the pool were given up");
     }
     if (!wrt__compare_exchange(&task->state, &state, WRT__TASK_ENTERS)) {
-        return refuse_submit(operation, state & WRT__TASK_STATE);
+        return refuse_submit(operation, task);
     }
     task->pool = pool;
     task->runs_at = priority;
