@@ -192,7 +192,6 @@ def test_threads_read_whole_records_only(programs: Programs) -> None:
 THREAD_SANITIZER = ("-fsanitize=thread", "-Wno-tsan")
 
 
-@pytest.mark.whole_process  # another sanitizer's run time would be in its programs
 def test_thread_sanitizer_sees_no_race_and_does_see_a_seeded_one(programs: Programs) -> None:
     counts = programs.counts("racing_records", 0.3, flags=THREAD_SANITIZER)
     assert counts["wrong"] == 0

@@ -302,14 +302,12 @@ def stress_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "structure", ["ring", "queue", "pointers", "stack", "seqlock", "triple_buffer"]
 )
-@pytest.mark.whole_process  # another sanitizer's run time would be in its programs
 def test_threads_have_no_race(stress_program: Path, structure: str) -> None:
     done = stress(stress_program, structure)
     assert done.stdout == f"{structure}: {ROUNDS} rounds\n"
     assert done.returncode == 0
 
 
-@pytest.mark.whole_process  # another sanitizer's run time would be in its programs
 @pytest.mark.parametrize("name", RACES)
 def test_race_is_reported(tmp_path: Path, name: str) -> None:
     done = stress(build_stress(tmp_path / "racy", RACES[name]), RACES[name][3])
