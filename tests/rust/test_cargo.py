@@ -35,9 +35,11 @@ def test_packages_of_a_clean_tree_build_alone(tmp_path: Path) -> None:
     """Cargo unpacks both elsewhere and builds them there: the C sources are in the package."""
     crates = copy_of_tree(tmp_path)
     commit(tmp_path)
-    done = cargo("package", "--workspace", "--offline", cwd=crates)
+    # Cargo keeps what it unpacks by the folder that it builds in: an old one would be found again.
+    fresh = {"CARGO_TARGET_DIR": str(tmp_path / "target")}
+    done = cargo("package", "--workspace", "--offline", cwd=crates, **fresh)
     if "--offline" in done.stderr and "download" in done.stderr:
-        done = cargo("package", "--workspace", cwd=crates)
+        done = cargo("package", "--workspace", cwd=crates, **fresh)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Verifying") == 2
 

@@ -21,6 +21,7 @@ pub fn find_installed() -> Result<(), String> {
 
 /// Compiles the sources for the target.
 pub fn compile() -> Result<(), String> {
+    check_sources()?;
     let (guests, kernel) = simulated()?;
     let files = [sources()?, kernel].concat();
     let (interpreter, others): (Vec<_>, Vec<_>) =
@@ -99,8 +100,8 @@ fn simulated() -> Result<(Vec<PathBuf>, Vec<PathBuf>), String> {
     Ok(([backend, entries].concat(), kernel))
 }
 
-/// What the target is made of: the portable folders, and those of its system.
-fn sources() -> Result<Vec<PathBuf>, String> {
+/// The crate is nothing without the C tree.
+fn check_sources() -> Result<(), String> {
     if !Path::new("c/src/core").is_dir() {
         return Err(
             "the C sources (c/src) are missing from this copy of the crate. In a checkout \
@@ -109,6 +110,11 @@ fn sources() -> Result<Vec<PathBuf>, String> {
                 .into(),
         );
     }
+    Ok(())
+}
+
+/// What the target is made of: the portable folders, and those of its system.
+fn sources() -> Result<Vec<PathBuf>, String> {
     let folders: &[&str] = match (target("OS").as_str(), target("ARCH").as_str()) {
         ("linux", _) => &["core", "engine", "linux", "wasi"],
         ("nto" | "qnx", _) => &["core", "engine", "qnx"],
