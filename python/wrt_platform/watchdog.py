@@ -329,7 +329,8 @@ class WatchHandle:
     @property
     def name(self) -> str:
         """As it was given, cut to 31 bytes."""
-        return str(ffi.string(self._query().name).decode())
+        raw = self._query()  # its memory has to live until the text was read
+        return str(ffi.string(raw.name).decode())
 
     @property
     def source(self) -> int:
