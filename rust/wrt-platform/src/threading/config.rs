@@ -44,7 +44,7 @@ pub struct ThreadPoolConfig {
     /// Bytes of linear memory that the instances made on one worker have at most; it counts what
     /// comes from `page_allocator`.
     pub memory_limit_per_thread: Option<usize>,
-    /// Worker n is called "<prefix>-n", in 15 bytes; empty: "wrt-worker".
+    /// Worker n is called `<prefix>-n`, in 15 bytes; empty: "wrt-worker".
     pub name_prefix: &'static str,
     /// Tasks that can wait, for each priority; 0: 256.
     pub queue_capacity: u32,
@@ -124,7 +124,7 @@ impl ThreadPoolConfig {
         self
     }
 
-    /// Worker n is called "<prefix>-n".
+    /// Worker n is called `<prefix>-n`.
     #[must_use]
     pub fn with_name_prefix(mut self, prefix: &'static str) -> Self {
         self.name_prefix = prefix;
