@@ -30,6 +30,7 @@ static wrt_seqlock seqlock;
 static wrt_triple_buffer triple;
 static uint32_t owned[SLOTS];
 static uint64_t totals[THREADS];
+static pthread_barrier_t start;
 
 static void must(bool is_true, const char *what)
 {
@@ -220,8 +221,10 @@ static const job jobs[] = {
     {"triple_buffer", 2, prepare_triple, use_triple},
 };
 
+/* All begin together: a thread that ends before the next begins meets nobody. */
 static void *run_thread(void *index)
 {
+    pthread_barrier_wait(&start);
     current->thread((int)(intptr_t)index);
     return NULL;
 }
@@ -252,6 +255,7 @@ int main(int count, char **words)
     }
     if (current == NULL) return 2;
     current->prepare();
+    pthread_barrier_init(&start, NULL, (unsigned)current->threads);
     for (int i = 0; i < current->threads; i++) {
         must(pthread_create(&threads[i], NULL, run_thread, (void *)(intptr_t)i) == 0, "create");
     }
