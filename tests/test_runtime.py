@@ -239,6 +239,8 @@ def test_use_after_the_end_is_refused(system: Any) -> None:
         thread = runtime.thread_manager.spawn(1, WasmTask(function_id=SQUARE, args=[2]))
         with pytest.raises(NotFoundError):
             runtime.thread_manager.spawn(2, WasmTask(function_id=SQUARE, args=[2]))
+        while runtime.thread_manager.report.pool.finished == 0:  # closing cancels what waits
+            time.sleep(0.001)
     assert thread.result() == 4  # its outcome was kept
     runtime.close()
     uses: list[Callable[[], Any]] = [

@@ -6,12 +6,13 @@
 #include "../core/atomic.h"
 #include "../core/config.h"
 #include "../core/fail.h"
+#include "../core/name.h"
 #include "fork.h"
 #include "times.h"
 
 _Static_assert(sizeof(wrt__linux_thread) <= sizeof(wrt_thread), "a thread fits its storage");
 
-enum { REALTIME_PRIORITY_MAX = 99, NICE_STEP_MAX = 19, STACK_ALIGNMENT = 16 };
+enum { REALTIME_PRIORITY_MAX = 99, NICE_STEP_MAX = 19 };
 
 /* ---- Hand-over between starter and thread ---- */
 
@@ -53,29 +54,6 @@ static void *run_thread(void *given)
 }
 
 /* ---- Start ---- */
-
-static wrt_status check_config(const char *operation, const wrt_thread_config *config)
-{
-    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
-        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
-    }
-    if (config->entry == NULL) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "entry is NULL");
-    }
-    if (config->priority > WRT_THREAD_PRIORITY_REALTIME) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "priority is {0}, not one of wrt_thread_priority", config->priority,
-                               0);
-    }
-    if ((uintptr_t)config->stack % STACK_ALIGNMENT != 0) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "stack is not 16-byte aligned");
-    }
-    if (config->stack_size > SIZE_MAX || (config->stack != NULL && config->stack_size == 0)) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation,
-                        "stack_size is 0 although there is a stack, or beyond the addresses");
-    }
-    return WRT_OK;
-}
 
 static wrt_status set_stack(const char *operation, pthread_attr_t *attributes,
                             const wrt_thread_config *config)
@@ -140,10 +118,10 @@ static wrt_status create(const char *operation, const wrt_thread_config *config,
 
 static void set_name(pthread_t handle, const char *name)
 {
-    char cut[WRT_THREAD_NAME_SIZE] = {0};
+    char cut[WRT_THREAD_NAME_SIZE];
 
     if (name == NULL) return;
-    for (int i = 0; i < WRT_THREAD_NAME_SIZE - 1 && name[i] != '\0'; i++) cut[i] = name[i];
+    wrt__name_copy(cut, sizeof cut, name);
     (void)wrt__sys_thread_set_name(handle, cut); /* a name is never worth a failure */
 }
 
@@ -154,12 +132,9 @@ static wrt_status set_up(const char *operation, const wrt_linux_thread_system *s
     wrt_status status = wrt__linux_set_cpus(operation, system, id, &config->cpus);
     if (status != WRT_OK) return status;
 
-    const uint32_t priority = config->priority == WRT_THREAD_PRIORITY_DEFAULT
-                                  ? (uint32_t)WRT_THREAD_PRIORITY_NORMAL
-                                  : config->priority;
     status = config->require_priority
-                 ? wrt__linux_set_priority(operation, system, id, priority)
-                 : wrt__linux_set_nearest_priority(operation, system, id, priority);
+                 ? wrt__linux_set_priority(operation, system, id, config->priority)
+                 : wrt__linux_set_nearest_priority(operation, system, id, config->priority);
     if (status == WRT_OK) set_name(handle, config->name);
     return status;
 }
@@ -174,8 +149,7 @@ static wrt_status start(void *self, wrt_thread *thread, const wrt_thread_config 
     wrt_status status = wrt__linux_threads_check(operation, system);
     if (status != WRT_OK) return status;
     if (thread == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "thread is NULL");
-    status = wrt__config_read(operation, config, &known, sizeof known);
-    if (status == WRT_OK) status = check_config(operation, &known);
+    status = wrt__thread_config_read(operation, config, &known);
     if (status != WRT_OK) return status;
 
     starting start_of = {.entry = known.entry, .context = known.context};
@@ -191,7 +165,7 @@ static wrt_status start(void *self, wrt_thread *thread, const wrt_thread_config 
         return status;
     }
     const wrt__linux_thread started = {
-        .system = system, .handle = handle, .id = id, .state = WRT__LINUX_THREAD_OUT};
+        .record = {.system = system, .id = id, .state = WRT__THREAD_OUT}, .handle = handle};
     memcpy(thread, &started, sizeof started);
     (void)wrt__add(&system->thread_count, 1);
     return WRT_OK;
@@ -203,23 +177,10 @@ static wrt_status start(void *self, wrt_thread *thread, const wrt_thread_config 
 static wrt_status claim(const char *operation, void *self, wrt_thread *thread)
 {
     wrt__linux_thread *known = (wrt__linux_thread *)(void *)thread;
-    uint32_t out = WRT__LINUX_THREAD_OUT;
 
     const wrt_status status = wrt__linux_threads_check(operation, self);
     if (status != WRT_OK) return status;
-    if (known == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "thread is NULL");
-    if (known->system == self &&
-        wrt__compare_exchange(&known->state, &out, WRT__LINUX_THREAD_JOINING)) {
-        return WRT_OK;
-    }
-    return wrt_fail(WRT_ERR_STATE, operation,
-                    "the thread is joined or detached already, or was never started here");
-}
-
-static void let_go(wrt__linux_thread *known)
-{
-    (void)wrt__subtract(&known->system->thread_count, 1);
-    wrt__store_release(&known->state, WRT__LINUX_THREAD_GONE);
+    return wrt__thread_claim(operation, self, known == NULL ? NULL : &known->record);
 }
 
 /* Waits until `timeout_ns` from now; returns an error number. */
@@ -233,44 +194,50 @@ static int wait_for_end(pthread_t handle, uint64_t timeout_ns)
     return wrt__sys_thread_join(handle, &deadline);
 }
 
+static wrt_status fail_to_join(const char *operation, const wrt__linux_thread *known, int code,
+                               uint64_t timeout_ns)
+{
+    const uint64_t id = (uint64_t)known->record.id;
+
+    switch (code) {
+    case ETIMEDOUT:
+        return wrt_fail_detail(WRT_ERR_TIMED_OUT, operation,
+                               "thread {0} still runs after {1} nanoseconds", id, timeout_ns);
+    case EDEADLK:
+        return wrt_fail(WRT_ERR_STATE, operation, "a thread can't join itself");
+    default:
+        return wrt_fail_system(WRT_ERR_SYSTEM, operation, "pthread_join of thread {0} failed", code,
+                               id, 0);
+    }
+}
+
 static wrt_status join(void *self, wrt_thread *thread, uint64_t timeout_ns)
 {
     static const char operation[] = "wrt_linux_thread_join";
+    wrt_linux_thread_system *system = self;
     wrt__linux_thread *known = (wrt__linux_thread *)(void *)thread;
 
-    const wrt_status status = claim(operation, self, thread);
+    wrt_status status = claim(operation, self, thread);
     if (status != WRT_OK) return status;
     const int code = wait_for_end(known->handle, timeout_ns);
-    if (code == 0) {
-        let_go(known);
-        return WRT_OK;
-    }
-    wrt__store_release(&known->state, WRT__LINUX_THREAD_OUT);
-    if (code == ETIMEDOUT) {
-        return wrt_fail_detail(WRT_ERR_TIMED_OUT, operation,
-                               "thread {0} still runs after {1} nanoseconds", (uint64_t)known->id,
-                               timeout_ns);
-    }
-    if (code == EDEADLK) return wrt_fail(WRT_ERR_STATE, operation, "a thread can't join itself");
-    return wrt_fail_system(WRT_ERR_SYSTEM, operation, "pthread_join of thread {0} failed", code,
-                           (uint64_t)known->id, 0);
+    if (code != 0) status = fail_to_join(operation, known, code, timeout_ns);
+    return wrt__thread_settle(&known->record, &system->thread_count, status);
 }
 
 static wrt_status detach(void *self, wrt_thread *thread)
 {
     static const char operation[] = "wrt_linux_thread_detach";
+    wrt_linux_thread_system *system = self;
     wrt__linux_thread *known = (wrt__linux_thread *)(void *)thread;
 
-    const wrt_status status = claim(operation, self, thread);
+    wrt_status status = claim(operation, self, thread);
     if (status != WRT_OK) return status;
     const int code = wrt__sys_thread_detach(known->handle);
-    if (code == 0) {
-        let_go(known);
-        return WRT_OK;
+    if (code != 0) {
+        status = wrt_fail_system(WRT_ERR_SYSTEM, operation, "pthread_detach of thread {0} failed",
+                                 code, (uint64_t)known->record.id, 0);
     }
-    wrt__store_release(&known->state, WRT__LINUX_THREAD_OUT);
-    return wrt_fail_system(WRT_ERR_SYSTEM, operation, "pthread_detach of thread {0} failed", code,
-                           (uint64_t)known->id, 0);
+    return wrt__thread_settle(&known->record, &system->thread_count, status);
 }
 
 /* ---- Life of the system ---- */

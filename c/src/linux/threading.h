@@ -6,20 +6,14 @@
 #include "sys.h"
 #include "wrt_platform/linux/threading.h"
 
-/* What lies in a wrt_thread. A thread itself never looks at it: after detach it may be gone. */
+#include "../core/thread_system.h"
+
+/* What lies in a wrt_thread. */
 typedef struct wrt__linux_thread {
-    wrt_linux_thread_system *system; /* NULL: never started */
+    wrt__thread_record record;
     pthread_t handle;
-    int32_t id;     /* the kernel's */
-    uint32_t state; /* one of wrt__linux_thread_state, atomic */
     uint64_t reserved[5];
 } wrt__linux_thread;
-
-enum wrt__linux_thread_state {
-    WRT__LINUX_THREAD_OUT = 1, /* started, neither joined nor detached */
-    WRT__LINUX_THREAD_JOINING = 2,
-    WRT__LINUX_THREAD_GONE = 3
-};
 
 /* INVALID_ARGUMENT or STATE if `system` can't be used. */
 wrt_status wrt__linux_threads_check(const char *operation, const wrt_linux_thread_system *system);

@@ -2,11 +2,10 @@
  * kernel says of a thread. */
 #include "threading.h"
 
-#include "../core/atomic.h"
 #include "../core/fail.h"
 #include "times.h"
 
-enum { NICE_MIN = -20, NICE_MAX = 19, CPU_WORDS = WRT_THREAD_CPU_MAX / 64 };
+enum { NICE_MIN = -20, NICE_MAX = 19 };
 
 /* ---- Priority ---- */
 
@@ -84,25 +83,13 @@ wrt_status wrt__linux_thread_set_priority(void *self, uint32_t priority)
 {
     static const char operation[] = "wrt_linux_thread_set_priority";
 
-    const wrt_status status = wrt__linux_threads_check(operation, self);
+    wrt_status status = wrt__linux_threads_check(operation, self);
+    if (status == WRT_OK) status = wrt__thread_priority_read(operation, &priority);
     if (status != WRT_OK) return status;
-    if (priority > WRT_THREAD_PRIORITY_REALTIME) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "priority is {0}, not one of wrt_thread_priority", priority, 0);
-    }
-    if (priority == WRT_THREAD_PRIORITY_DEFAULT) priority = WRT_THREAD_PRIORITY_NORMAL;
     return wrt__linux_set_priority(operation, self, 0, priority);
 }
 
 /* ---- CPUs ---- */
-
-static bool is_any(const wrt_cpu_set *cpus)
-{
-    uint64_t seen = 0;
-
-    for (int i = 0; i < CPU_WORDS; i++) seen |= cpus->words[i];
-    return seen == 0;
-}
 
 wrt_status wrt__linux_set_cpus(const char *operation, const wrt_linux_thread_system *system,
                                int32_t id, const wrt_cpu_set *cpus)
@@ -110,7 +97,7 @@ wrt_status wrt__linux_set_cpus(const char *operation, const wrt_linux_thread_sys
     cpu_set_t asked;
 
     CPU_ZERO(&asked);
-    if (is_any(cpus)) memcpy(&asked, system->cpus, sizeof asked);
+    if (wrt__cpus_are_any(cpus)) memcpy(&asked, system->cpus, sizeof asked);
     for (size_t cpu = 0; cpu < WRT_THREAD_CPU_MAX; cpu++) {
         if ((cpus->words[cpu / 64] >> (cpu % 64) & 1u) != 0) CPU_SET(cpu, &asked);
     }
@@ -155,16 +142,13 @@ static wrt_status find_subject(const char *operation, const wrt_linux_thread_sys
 {
     const wrt__linux_thread *known = (const wrt__linux_thread *)(const void *)thread;
 
-    const wrt_status status = wrt__linux_threads_check(operation, system);
-    if (status != WRT_OK) return status;
-    *subject_out = (subject){.handle = pthread_self()};
-    if (known != NULL) {
-        if (known->system != system || wrt__load_acquire(&known->state) == WRT__LINUX_THREAD_GONE) {
-            return wrt_fail(WRT_ERR_STATE, operation,
-                            "the thread is joined or detached already, or was never started here");
-        }
-        *subject_out = (subject){.handle = known->handle, .id = known->id};
+    wrt_status status = wrt__linux_threads_check(operation, system);
+    if (status == WRT_OK && known != NULL) {
+        status = wrt__thread_find(operation, system, &known->record);
     }
+    if (status != WRT_OK) return status;
+    *subject_out = known == NULL ? (subject){.handle = pthread_self()}
+                                 : (subject){.handle = known->handle, .id = known->record.id};
     if (wrt__sys_thread_clock(subject_out->handle, &subject_out->clock) == 0) return WRT_OK;
     return wrt_fail(WRT_ERR_STATE, operation, "the thread has ended");
 }

@@ -6,11 +6,12 @@
 #include "../core/atomic.h"
 #include "../core/config.h"
 #include "../core/fail.h"
+#include "../core/name.h"
 #include "error.h"
 
 _Static_assert(sizeof(wrt__qnx_thread) <= sizeof(wrt_thread), "a thread fits its storage");
 
-enum { PRIORITY_MAX = 255, STACK_ALIGNMENT = 16 };
+enum { PRIORITY_MAX = 255 };
 
 /* ---- The new thread ---- */
 
@@ -26,10 +27,10 @@ typedef struct starting {
 
 static void set_own_name(const char *name)
 {
-    char cut[WRT_THREAD_NAME_SIZE] = {0};
+    char cut[WRT_THREAD_NAME_SIZE];
 
     if (name == NULL) return;
-    for (int i = 0; i < WRT_THREAD_NAME_SIZE - 1 && name[i] != '\0'; i++) cut[i] = name[i];
+    wrt__name_copy(cut, sizeof cut, name);
     (void)pthread_setname_np(pthread_self(), cut); /* a name is never worth a failure */
 }
 
@@ -50,29 +51,6 @@ static void *run_thread(void *given)
 }
 
 /* ---- Start ---- */
-
-static wrt_status check_config(const char *operation, const wrt_thread_config *config)
-{
-    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
-        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
-    }
-    if (config->entry == NULL) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "entry is NULL");
-    }
-    if (config->priority > WRT_THREAD_PRIORITY_REALTIME) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "priority is {0}, not one of wrt_thread_priority", config->priority,
-                               0);
-    }
-    if ((uintptr_t)config->stack % STACK_ALIGNMENT != 0) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "stack is not 16-byte aligned");
-    }
-    if (config->stack_size > SIZE_MAX || (config->stack != NULL && config->stack_size == 0)) {
-        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation,
-                        "stack_size is 0 although there is a stack, or beyond the addresses");
-    }
-    return WRT_OK;
-}
 
 static int set_stack(pthread_attr_t *attributes, const wrt_thread_config *config)
 {
@@ -125,9 +103,7 @@ static int create(const wrt_qnx_thread_system *system, const wrt_thread_config *
 static wrt_status create_nearest(const char *operation, const wrt_qnx_thread_system *system,
                                  const wrt_thread_config *config, starting *start, pthread_t *id)
 {
-    uint32_t priority = config->priority == WRT_THREAD_PRIORITY_DEFAULT
-                            ? (uint32_t)WRT_THREAD_PRIORITY_NORMAL
-                            : config->priority;
+    uint32_t priority = config->priority;
 
     int code = create(system, config, priority, start, id);
     while (code == EPERM && !config->require_priority && priority > WRT_THREAD_PRIORITY_LOW) {
@@ -156,8 +132,7 @@ static wrt_status start(void *self, wrt_thread *thread, const wrt_thread_config 
     wrt_status status = wrt__qnx_threads_check(operation, system);
     if (status != WRT_OK) return status;
     if (thread == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "thread is NULL");
-    status = wrt__config_read(operation, config, &known, sizeof known);
-    if (status == WRT_OK) status = check_config(operation, &known);
+    status = wrt__thread_config_read(operation, config, &known);
     if (status != WRT_OK) return status;
 
     starting start_of = {.system = system, .config = &known};
@@ -169,7 +144,8 @@ static wrt_status start(void *self, wrt_thread *thread, const wrt_thread_config 
         return wrt__qnx_fail_for_cpus(operation, start_of.code, system->cpu_count);
     }
     const wrt__qnx_thread started = {
-        .system = system, .stack_size = known.stack_size, .id = id, .state = WRT__QNX_THREAD_OUT};
+        .record = {.system = system, .id = id, .state = WRT__THREAD_OUT},
+        .stack_size = known.stack_size};
     memcpy(thread, &started, sizeof started);
     (void)wrt__add(&system->thread_count, 1);
     return WRT_OK;
@@ -181,23 +157,10 @@ static wrt_status start(void *self, wrt_thread *thread, const wrt_thread_config 
 static wrt_status claim(const char *operation, void *self, wrt_thread *thread)
 {
     wrt__qnx_thread *known = (wrt__qnx_thread *)(void *)thread;
-    uint32_t out = WRT__QNX_THREAD_OUT;
 
     const wrt_status status = wrt__qnx_threads_check(operation, self);
     if (status != WRT_OK) return status;
-    if (known == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "thread is NULL");
-    if (known->system == self &&
-        wrt__compare_exchange(&known->state, &out, WRT__QNX_THREAD_JOINING)) {
-        return WRT_OK;
-    }
-    return wrt_fail(WRT_ERR_STATE, operation,
-                    "the thread is joined or detached already, or was never started here");
-}
-
-static void let_go(wrt__qnx_thread *known)
-{
-    (void)wrt__subtract(&known->system->thread_count, 1);
-    wrt__store_release(&known->state, WRT__QNX_THREAD_GONE);
+    return wrt__thread_claim(operation, self, known == NULL ? NULL : &known->record);
 }
 
 static int wait_for_end(pthread_t id, uint64_t timeout_ns)
@@ -207,44 +170,50 @@ static int wait_for_end(pthread_t id, uint64_t timeout_ns)
     return code == EOK ? pthread_join(id, NULL) : code;
 }
 
+static wrt_status fail_to_join(const char *operation, const wrt__qnx_thread *known, int code,
+                               uint64_t timeout_ns)
+{
+    const uint64_t id = (uint64_t)known->record.id;
+
+    switch (code) {
+    case ETIMEDOUT:
+        return wrt_fail_detail(WRT_ERR_TIMED_OUT, operation,
+                               "thread {0} still runs after {1} nanoseconds", id, timeout_ns);
+    case EDEADLK:
+        return wrt_fail(WRT_ERR_STATE, operation, "a thread can't join itself");
+    default:
+        return wrt_fail_system(WRT_ERR_SYSTEM, operation, "pthread_join of thread {0} failed", code,
+                               id, 0);
+    }
+}
+
 static wrt_status join(void *self, wrt_thread *thread, uint64_t timeout_ns)
 {
     static const char operation[] = "wrt_qnx_thread_join";
+    wrt_qnx_thread_system *system = self;
     wrt__qnx_thread *known = (wrt__qnx_thread *)(void *)thread;
 
-    const wrt_status status = claim(operation, self, thread);
+    wrt_status status = claim(operation, self, thread);
     if (status != WRT_OK) return status;
-    const int code = wait_for_end(known->id, timeout_ns);
-    if (code == EOK) {
-        let_go(known);
-        return WRT_OK;
-    }
-    wrt__store_release(&known->state, WRT__QNX_THREAD_OUT);
-    if (code == ETIMEDOUT) {
-        return wrt_fail_detail(WRT_ERR_TIMED_OUT, operation,
-                               "thread {0} still runs after {1} nanoseconds", (uint64_t)known->id,
-                               timeout_ns);
-    }
-    if (code == EDEADLK) return wrt_fail(WRT_ERR_STATE, operation, "a thread can't join itself");
-    return wrt_fail_system(WRT_ERR_SYSTEM, operation, "pthread_join of thread {0} failed", code,
-                           (uint64_t)known->id, 0);
+    const int code = wait_for_end(known->record.id, timeout_ns);
+    if (code != EOK) status = fail_to_join(operation, known, code, timeout_ns);
+    return wrt__thread_settle(&known->record, &system->thread_count, status);
 }
 
 static wrt_status detach(void *self, wrt_thread *thread)
 {
     static const char operation[] = "wrt_qnx_thread_detach";
+    wrt_qnx_thread_system *system = self;
     wrt__qnx_thread *known = (wrt__qnx_thread *)(void *)thread;
 
-    const wrt_status status = claim(operation, self, thread);
+    wrt_status status = claim(operation, self, thread);
     if (status != WRT_OK) return status;
-    const int code = pthread_detach(known->id);
-    if (code == EOK) {
-        let_go(known);
-        return WRT_OK;
+    const int code = pthread_detach(known->record.id);
+    if (code != EOK) {
+        status = wrt_fail_system(WRT_ERR_SYSTEM, operation, "pthread_detach of thread {0} failed",
+                                 code, (uint64_t)known->record.id, 0);
     }
-    wrt__store_release(&known->state, WRT__QNX_THREAD_OUT);
-    return wrt_fail_system(WRT_ERR_SYSTEM, operation, "pthread_detach of thread {0} failed", code,
-                           (uint64_t)known->id, 0);
+    return wrt__thread_settle(&known->record, &system->thread_count, status);
 }
 
 /* ---- Life of the system ---- */

@@ -5,20 +5,14 @@
 #include "sys.h"
 #include "wrt_platform/qnx/threading.h"
 
-/* What lies in a wrt_thread. A thread itself never looks at it: after detach it may be gone. */
+#include "../core/thread_system.h"
+
+/* What lies in a wrt_thread. */
 typedef struct wrt__qnx_thread {
-    wrt_qnx_thread_system *system; /* NULL: never started */
+    wrt__thread_record record;
     uint64_t stack_size;
-    int32_t id;
-    uint32_t state; /* one of wrt__qnx_thread_state, atomic */
     uint64_t reserved[5];
 } wrt__qnx_thread;
-
-enum wrt__qnx_thread_state {
-    WRT__QNX_THREAD_OUT = 1, /* started, neither joined nor detached */
-    WRT__QNX_THREAD_JOINING = 2,
-    WRT__QNX_THREAD_GONE = 3
-};
 
 /* A run mask as ThreadCtl() takes it: the number of words of one mask, then two masks of exactly as
  * many. Zero leaves a mask as it is; what was there before comes back. */

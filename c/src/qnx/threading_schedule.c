@@ -2,7 +2,6 @@
  * thread. */
 #include "threading.h"
 
-#include "../core/atomic.h"
 #include "../core/fail.h"
 #include "error.h"
 
@@ -33,13 +32,9 @@ wrt_status wrt__qnx_thread_set_priority(void *self, uint32_t priority)
 {
     static const char operation[] = "wrt_qnx_thread_set_priority";
 
-    const wrt_status status = wrt__qnx_threads_check(operation, self);
+    wrt_status status = wrt__qnx_threads_check(operation, self);
+    if (status == WRT_OK) status = wrt__thread_priority_read(operation, &priority);
     if (status != WRT_OK) return status;
-    if (priority > WRT_THREAD_PRIORITY_REALTIME) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "priority is {0}, not one of wrt_thread_priority", priority, 0);
-    }
-    if (priority == WRT_THREAD_PRIORITY_DEFAULT) priority = WRT_THREAD_PRIORITY_NORMAL;
     const struct sched_param param = {.sched_priority = wrt__qnx_number(self, priority)};
     const int code = -SchedSet_r(0, 0, wrt__qnx_policy(priority), &param);
     if (code == EOK) return WRT_OK;
@@ -51,11 +46,6 @@ wrt_status wrt__qnx_thread_set_priority(void *self, uint32_t priority)
 
 /* ---- CPUs ---- */
 
-static bool is_any(const wrt_cpu_set *cpus)
-{
-    return (cpus->words[0] | cpus->words[1] | cpus->words[2] | cpus->words[3]) == 0;
-}
-
 static uint32_t half_word(const wrt_cpu_set *cpus, int index)
 {
     return (uint32_t)(cpus->words[index / 2] >> (index % 2 * 32));
@@ -63,7 +53,7 @@ static uint32_t half_word(const wrt_cpu_set *cpus, int index)
 
 int wrt__qnx_set_cpus(const wrt_qnx_thread_system *system, const wrt_cpu_set *cpus)
 {
-    const wrt_cpu_set *asked = is_any(cpus) ? &system->cpus : cpus;
+    const wrt_cpu_set *asked = wrt__cpus_are_any(cpus) ? &system->cpus : cpus;
     const int size = (int)RMSK_SIZE(system->cpu_count);
     wrt__qnx_run_mask mask = {.size = size};
 
@@ -120,15 +110,15 @@ static wrt_status find_subject(const char *operation, const wrt_qnx_thread_syste
 {
     const wrt__qnx_thread *known = (const wrt__qnx_thread *)(const void *)thread;
 
-    const wrt_status status = wrt__qnx_threads_check(operation, system);
-    if (status != WRT_OK) return status;
-    *subject_out = (wrt__qnx_thread){.id = pthread_self()};
-    if (known == NULL) return WRT_OK;
-    if (known->system != system || wrt__load_acquire(&known->state) == WRT__QNX_THREAD_GONE) {
-        return wrt_fail(WRT_ERR_STATE, operation,
-                        "the thread is joined or detached already, or was never started here");
+    wrt_status status = wrt__qnx_threads_check(operation, system);
+    if (status == WRT_OK && known != NULL) {
+        status = wrt__thread_find(operation, system, &known->record);
     }
-    *subject_out = (wrt__qnx_thread){.id = known->id, .stack_size = known->stack_size};
+    if (status != WRT_OK) return status;
+    *subject_out = (wrt__qnx_thread){.record = {.id = pthread_self()}};
+    if (known == NULL) return WRT_OK;
+    *subject_out =
+        (wrt__qnx_thread){.record = {.id = known->record.id}, .stack_size = known->stack_size};
     return WRT_OK;
 }
 
@@ -165,8 +155,8 @@ wrt_status wrt__qnx_thread_cpu_time(void *self, const wrt_thread *thread, uint64
     if (nanoseconds_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "nanoseconds_out is NULL");
     }
-    const int code = read_cpu_time(who.id, nanoseconds_out);
-    return code == EOK ? WRT_OK : fail_for_subject(operation, code, who.id);
+    const int code = read_cpu_time(who.record.id, nanoseconds_out);
+    return code == EOK ? WRT_OK : fail_for_subject(operation, code, who.record.id);
 }
 
 static int describe(const wrt_qnx_thread_system *system, int32_t id, wrt_thread_report *report)
@@ -194,9 +184,9 @@ wrt_status wrt__qnx_thread_query(void *self, const wrt_thread *thread,
     if (report_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "report_out is NULL");
     }
-    wrt_thread_report report = {.system_id = (uint64_t)who.id, .stack_size = who.stack_size};
-    const int code = describe(self, who.id, &report);
-    if (code != EOK) return fail_for_subject(operation, code, who.id);
+    wrt_thread_report report = {.system_id = (uint64_t)who.record.id, .stack_size = who.stack_size};
+    const int code = describe(self, who.record.id, &report);
+    if (code != EOK) return fail_for_subject(operation, code, who.record.id);
     *report_out = report;
     return WRT_OK;
 }
