@@ -24,6 +24,7 @@
 #include "atomic.h"
 #include "cache_line.h"
 #include "lockfree_mpmc.h"
+#include "thread_system.h"
 #include "wrt_platform/memory_account.h"
 #include "wrt_platform/threading.h"
 
@@ -139,8 +140,6 @@ wrt_status wrt__pool_config(const char *operation, const wrt_thread_pool_config 
 /* Checks priority and CPUs that a task's config asks for; *priority is final then. */
 wrt_status wrt__task_priority(const char *operation, const wrt__pool *pool, uint32_t *priority);
 wrt_status wrt__task_cpus(const char *operation, const wrt__pool *pool, const wrt_cpu_set *cpus);
-
-bool wrt__cpus_are_any(const wrt_cpu_set *cpus);
 
 wrt_status wrt__pool_check_buffer(const char *operation, const wrt_thread_pool_config *config);
 

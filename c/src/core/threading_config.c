@@ -10,11 +10,6 @@ enum { LEAST_CAPACITY = 2 };
 _Static_assert((int)WRT_THREAD_POOL_THREAD_MAX < (int)WRT__NOBODY, "an index is not WRT__NOBODY");
 _Static_assert(WRT_THREAD_POOL_QUEUE_MAX <= UINT32_C(1) << 30, "as wrt__queue_init() wants it");
 
-bool wrt__cpus_are_any(const wrt_cpu_set *cpus)
-{
-    return wrt__is_zero(cpus, sizeof *cpus);
-}
-
 static uint32_t round_up_to_power_of_two(uint32_t value)
 {
     uint32_t power = LEAST_CAPACITY;
