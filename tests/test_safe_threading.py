@@ -232,7 +232,7 @@ def test_runaways_of_each_kind_are_told_apart_and_stopped_and_the_healthy_go_on(
         100 + WAIT: lib.WRT_THREAD_UNRESPONSIVE,
         200 + STUCK: lib.WRT_THREAD_UNRESPONSIVE,
     }
-    healthy = threads.spawn(300 + SPIN)  # has just begun
+    healthy = threads.spawn(300 + SPIN, 2)  # has just begun, and may take long
     assert threads.kill_unhealthy() == 3
     assert threads.join(spinning) == (
         lib.WRT_ERR_INTERRUPTED,
