@@ -710,6 +710,7 @@ CORE = (
     "repeating_thread",
     "slices",
     "status",
+    "thread_system",
     "watchdog",
     "watchdog_monitor",
 )
