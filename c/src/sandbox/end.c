@@ -24,6 +24,7 @@ void wrt__sandbox_finish(wrt__sandbox *state, bool was_wanted)
 
     if (state->pidfd < 0) return;
     const bool is_asked = was_wanted || wrt__load_ordered(&state->stopping) != 0;
+    state->cpu_ns = wrt__process_cpu_time(state->process, 0);
     (void)wrt__process_kill(state->pidfd, state->process);
     const bool is_known = wrt__process_reap(state->pidfd, &status) == 0 ||
                           wrt__process_lost_status(state->pidfd, &status) == 0;

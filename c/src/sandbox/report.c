@@ -115,6 +115,8 @@ wrt_status wrt_sandbox_query(wrt_sandbox *sandbox, wrt_sandbox_report *report_ou
         .refused_growths = used.refused_growths,
         .stack_peak_bytes = used.stack_peak_bytes,
         .host_calls = state->host_calls,
+        .declared_maximum = used.declared_maximum,
+        .cpu_ns = wrt__process_cpu_time(state->process, state->cpu_ns),
         .fuel_used = used.fuel_used,
         .fuel_left = used.fuel_left,
         .engine_bytes = used.engine_bytes,

@@ -6,6 +6,11 @@
 #include "../core/atomic.h"
 #include "../core/fail.h"
 
+enum { PAUSE_NS = 1000000 };
+
+/* Whether a host function is being called. */
+enum { NOT = 0, ONCE = 1, AGAIN = 2 };
+
 /* From shared memory; the compiler may not read it a second time. */
 static void copy_out(void *copy, const void *shared, size_t size)
 {
@@ -37,30 +42,42 @@ static void take_question(wrt__sandbox *state, uint32_t import)
     copy_out(state->values, state->control->values,
              function->type.parameter_count * sizeof *state->values);
     state->import = import;
-    state->is_asked = 1;
+    state->is_asked = ONCE;
     state->host_calls++;
     wrt__elsewhere_update(&state->elsewhere, pages_of(state));
 }
 
-/* Calls the function once; false if it wants to be called again. */
-static bool answer(wrt__sandbox *state)
+/* One that is not ready, and has not waited itself, is not asked without a pause. */
+static void rest(const wrt__sandbox *state, uint64_t start)
+{
+    const uint64_t end = start + PAUSE_NS < state->deadline ? start + PAUSE_NS : state->deadline;
+
+    (void)wrt__sandbox_await_byte(state, end);
+}
+
+/* Calls the function once; it may want to be called again. */
+static void answer(wrt__sandbox *state)
 {
     const wrt_host_function *const function = state->functions[state->import];
+    const uint64_t start = state->is_asked == AGAIN ? wrt__sandbox_now() : 0;
 
     state->serving = 1;
     const wrt_status status =
         function->call(function->context, &state->elsewhere.instance, state->values);
     state->serving = 0;
-    if (status == WRT_ERR_PENDING) return false;
+    if (status == WRT_ERR_PENDING) {
+        if (start != 0) rest(state, start);
+        state->is_asked = AGAIN;
+        return;
+    }
     if (status == WRT_OK) {
         memcpy(state->control->values, state->values,
                function->type.result_count * sizeof *state->values);
     }
-    state->is_asked = 0;
+    state->is_asked = NOT;
     state->host_status = status;
     const wrt__order order = {.kind = WRT__ORDER_ANSWER, .status = status};
     wrt__sandbox_order(state, &order);
-    return true;
 }
 
 /* ---- The end of an order ---- */
@@ -207,9 +224,9 @@ wrt_status wrt__sandbox_serve(const char *operation, wrt__sandbox *state, uint64
 
     *is_late_out = false;
     for (;;) {
-        if (state->is_asked != 0) (void)answer(state);
+        if (state->is_asked != NOT) answer(state);
         const uint64_t end = until < state->deadline ? until : state->deadline;
-        if (state->is_asked == 0) {
+        if (state->is_asked == NOT) {
             const enum wrt__sandbox_news news = wrt__sandbox_await(state, end);
             if (news == WRT__NEWS_END) return fail_gone(operation, state);
             if (news == WRT__NEWS_TURN && take_turn(operation, state, &status)) return status;

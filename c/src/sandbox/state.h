@@ -60,6 +60,7 @@ typedef struct wrt__sandbox {
     uint32_t parameter_count;
     uint64_t deadline; /* nanoseconds; UINT64_MAX: none */
     uint64_t maximum_pages;
+    uint64_t cpu_ns; /* when it ended */
     uint32_t function_count;
     uint32_t trap_code;
     uint32_t frame_count;

@@ -1,6 +1,8 @@
 /* The system calls as the sandbox makes them. Whatever a signal interrupts is made again. */
 #include "sys.h"
 
+#include "../linux/times.h"
+
 enum { EXIT_INFO = 8, LOST_STATUS_SIZE = 64 };
 
 /* What the kernel tells of a process that has ended (PIDFD_GET_INFO, Linux 6.15). */
@@ -134,6 +136,18 @@ int wrt__process_lost_status(int pidfd, int *status_out)
     }
     *status_out = info.exit_code;
     return 0;
+}
+
+uint64_t wrt__process_cpu_time(pid_t process, uint64_t otherwise)
+{
+    struct timespec used;
+    clockid_t clock;
+
+    if (process == 0 || clock_getcpuclockid(process, &clock) != 0 ||
+        clock_gettime(clock, &used) != 0) {
+        return otherwise;
+    }
+    return wrt__nanoseconds(&used);
 }
 
 void wrt__process_close(int *descriptor)

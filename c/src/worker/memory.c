@@ -4,6 +4,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Compilers turn loops like those below into calls of the very functions that they are in. */
+#define STAY_A_LOOP __asm__ volatile("")
+
 #if defined(__x86_64__)
 
 void *memcpy(void *restrict to, const void *restrict from, size_t size)
@@ -24,7 +27,6 @@ void *memset(void *to, int value, size_t size)
 
 #else
 
-/* As the processor likes them; never a call to a function of this file. */
 typedef uint64_t word __attribute__((aligned(1), may_alias));
 
 void *memcpy(void *restrict to, const void *restrict from, size_t size)
@@ -36,8 +38,12 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size)
         *(word *)(void *)next = *(const word *)(const void *)source;
         next += sizeof(word);
         source += sizeof(word);
+        STAY_A_LOOP;
     }
-    while (size-- > 0) *next++ = *source++;
+    for (; size > 0; size--) {
+        *next++ = *source++;
+        STAY_A_LOOP;
+    }
     return to;
 }
 
@@ -49,8 +55,12 @@ void *memset(void *to, int value, size_t size)
     for (; size >= sizeof(word); size -= sizeof(word)) {
         *(word *)(void *)next = pattern;
         next += sizeof(word);
+        STAY_A_LOOP;
     }
-    while (size-- > 0) *next++ = (uint8_t)value;
+    for (; size > 0; size--) {
+        *next++ = (uint8_t)value;
+        STAY_A_LOOP;
+    }
     return to;
 }
 
@@ -62,7 +72,10 @@ void *memmove(void *to, const void *from, size_t size)
     const uint8_t *source = from;
 
     if ((uintptr_t)next - (uintptr_t)source >= size) return memcpy(to, from, size);
-    while (size-- > 0) next[size] = source[size];
+    while (size-- > 0) {
+        next[size] = source[size];
+        STAY_A_LOOP;
+    }
     return to;
 }
 
@@ -81,7 +94,10 @@ size_t strlen(const char *text)
 {
     size_t size = 0;
 
-    while (text[size] != '\0') size++;
+    while (text[size] != '\0') {
+        size++;
+        STAY_A_LOOP;
+    }
     return size;
 }
 

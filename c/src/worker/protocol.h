@@ -98,6 +98,8 @@ typedef struct wrt__worker_usage {
     uint32_t memory_peak_pages;
     uint32_t refused_growths;
     uint32_t stack_peak_bytes;
+    uint32_t declared_maximum; /* pages; UINT32_MAX: none */
+    uint32_t reserved;
 } wrt__worker_usage;
 
 typedef struct wrt__control {

@@ -12,6 +12,8 @@ void wrt__worker_note_usage(wrt__worker *worker, const wrt_instance *instance)
     usage->memory_peak_pages = used.memory_peak_pages;
     usage->refused_growths = used.refused_growths;
     usage->stack_peak_bytes = used.stack_peak_bytes;
+    usage->declared_maximum =
+        instance->memory != NULL ? instance->memory->declared_maximum : UINT32_MAX;
 }
 
 static void note_frames(const wrt_instance *instance, wrt__message *message)

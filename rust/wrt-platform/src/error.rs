@@ -46,6 +46,8 @@ pub enum ErrorKind {
     Exit,
     /// From a host function only: not ready, call me again.
     Pending,
+    /// The process of a sandbox died.
+    Crashed,
     /// A status that this crate does not know.
     Other(i32),
 }
@@ -71,6 +73,7 @@ const KINDS: [(sys::wrt_status_code, ErrorKind); 19] = [
     (sys::WRT_ERR_HOST, ErrorKind::Host),
     (sys::WRT_ERR_EXIT, ErrorKind::Exit),
     (sys::WRT_ERR_PENDING, ErrorKind::Pending),
+    (sys::WRT_ERR_CRASHED, ErrorKind::Crashed),
 ];
 
 impl ErrorKind {

@@ -158,11 +158,14 @@ typedef struct wrt_sandbox_report {
     uint32_t refused_growths;   /* memory.grow answered -1 */
     uint32_t stack_peak_bytes;  /* the deepest the guest stack has been */
     uint32_t host_calls;        /* answered by this process; wraps */
-    uint64_t fuel_used;         /* instructions; of a guest that was killed: some 4 million late */
-    uint64_t fuel_left;         /* UINT64_MAX if without bound */
-    uint64_t engine_bytes;      /* of working_bytes, used */
-    uint32_t trap_code;         /* one of wrt_trap_code: of the last call */
-    uint32_t frame_count;       /* of `frames` */
+    uint32_t declared_maximum;  /* pages, of its memory's type; UINT32_MAX: none, or no memory */
+    uint8_t reserved[4];
+    uint64_t cpu_ns;       /* processor time of the process: nanoseconds */
+    uint64_t fuel_used;    /* instructions; of a guest that was killed: some 4 million late */
+    uint64_t fuel_left;    /* UINT64_MAX if without bound */
+    uint64_t engine_bytes; /* of working_bytes, used */
+    uint32_t trap_code;    /* one of wrt_trap_code: of the last call */
+    uint32_t frame_count;  /* of `frames` */
     wrt_sandbox_frame frames[16]; /* WRT_SANDBOX_FRAMES: of the trap, innermost first */
     wrt_enforcement system_calls; /* the filter */
     wrt_enforcement no_new_privileges;
