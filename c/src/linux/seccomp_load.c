@@ -19,13 +19,10 @@ typedef struct program_of {
 static wrt_status check_threads(uint32_t options)
 {
     if ((options & WRT_SECCOMP_ALL_THREADS) != 0) return WRT_OK;
-    const uint32_t count = wrt__thread_count();
-    if (count == 1) return WRT_OK;
-    return wrt_fail_detail(WRT_ERR_STATE, "wrt_seccomp_load",
-                           "the process has {0} threads (0: the system does not tell), and the "
-                           "others would go on without the filter: ask for ALL_THREADS, or start "
-                           "a confined process",
-                           count, 0);
+    return wrt__refuse_threads("wrt_seccomp_load",
+                               "the process has {0} threads (0: the system does not tell), and the "
+                               "others would go on without the filter: ask for ALL_THREADS, or "
+                               "start a confined process");
 }
 
 static wrt_status fail_for_load(int code)

@@ -1,6 +1,8 @@
 /* What the parts that give rights away share. */
 #include "sys_security.h"
 
+#include "../core/fail.h"
+
 #ifndef CLONE_THREAD
 #define CLONE_THREAD 0x00010000
 #endif
@@ -52,4 +54,11 @@ uint32_t wrt__thread_count(void)
     if (wrt__read_text("/proc/self/stat", text, sizeof text) > 0) return count_in_stat(text);
     if (wrt__sys_unshare(CLONE_THREAD) == 0) return 1;
     return errno == EINVAL ? 2 : 0;
+}
+
+wrt_status wrt__refuse_threads(const char *operation, const char *reason)
+{
+    const uint32_t count = wrt__thread_count();
+
+    return count == 1 ? WRT_OK : wrt_fail_detail(WRT_ERR_STATE, operation, reason, count, 0);
 }

@@ -1,0 +1,11 @@
+/* Internal: dropping capabilities where other threads don't matter, as in a process that is being
+ * started. */
+#ifndef WRT_LINUX_CAPABILITIES_H
+#define WRT_LINUX_CAPABILITIES_H
+
+#include "wrt_platform/linux/capabilities.h"
+
+wrt_status wrt__capabilities_drop(const char *operation, uint64_t kept, uint32_t options,
+                                  wrt_capabilities_report *report);
+
+#endif
