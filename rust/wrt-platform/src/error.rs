@@ -53,7 +53,7 @@ pub enum ErrorKind {
 }
 
 /// Each kind beside the status that it stands for.
-const KINDS: [(sys::wrt_status_code, ErrorKind); 19] = [
+const KINDS: [(sys::wrt_status_code, ErrorKind); 20] = [
     (sys::WRT_ERR_INVALID_ARGUMENT, ErrorKind::InvalidArgument),
     (sys::WRT_ERR_NO_MEMORY, ErrorKind::NoMemory),
     (sys::WRT_ERR_STATE, ErrorKind::State),
