@@ -223,7 +223,7 @@ wrt_status wrt_namespace_probe(uint32_t namespaces, wrt_enforcement *possible_ou
     if (possible_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "possible_out is NULL");
     }
-    const pid_t child = wrt__sys_fork();
+    const pid_t child = wrt__sys_fork_child();
     if (child == 0) _exit(try_inside(namespaces));
     if (child < 0) {
         return wrt_fail_system(WRT_ERR_SYSTEM, __func__, "no child process can be made", errno, 0,

@@ -97,7 +97,7 @@ int wrt__sys_loopback_up(void)
     return result;
 }
 
-pid_t wrt__sys_fork(void)
+pid_t wrt__sys_fork_child(void)
 {
     return wrt__sys_fails() ? -1 : fork();
 }
