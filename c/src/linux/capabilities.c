@@ -1,6 +1,6 @@
 /* Capabilities by the kernel's own calls: a library between would pull in threads of its own. The
  * order is what counts: what takes SETPCAP comes before SETPCAP goes. */
-#include "sys_security.h"
+#include "sys_confined.h"
 
 #include "wrt_platform/linux/capabilities.h"
 
@@ -231,6 +231,20 @@ wrt_status wrt__capabilities_drop(const char *operation, uint64_t kept, uint32_t
     if (status == WRT_OK) status = clear_ambient(operation, &report->ambient);
     if (status == WRT_OK) status = set_securebits(operation, &had, options, &report->securebits);
     return status == WRT_OK ? drop_sets(operation, kept & had.permitted, options, report) : status;
+}
+
+wrt_status wrt__capabilities_change_user(const char *operation, uint32_t user, uint32_t group)
+{
+    wrt_capabilities had = {0};
+
+    if (wrt__sys_change_user(user, group) != 0) {
+        return wrt_fail_system(errno == EPERM ? WRT_ERR_PERMISSION : WRT_ERR_SYSTEM, operation,
+                               "the user can't be changed to {0}: it takes root", errno, user, 0);
+    }
+    if (read_sets(&had) != 0 || write_sets(had.permitted, 0) != 0) {
+        return fail_for(operation, "capset failed", 0);
+    }
+    return WRT_OK;
 }
 
 wrt_status wrt_capabilities_drop_all_except(uint64_t kept, uint32_t options,

@@ -36,16 +36,16 @@ static bool kernel_has_policy(void)
            access("/sys/fs/selinux/class/process", F_OK) == 0;
 }
 
-static bool is_enabled(void)
+bool wrt__selinux_is_there(void)
 {
     pthread_once(&once, load_library);
     if (ask_enabled != NULL && ask_enabled() == 1) return true;
     return kernel_has_policy();
 }
 
-static wrt_status require(const char *operation)
+static wrt_status require(const char *operation, bool is_there)
 {
-    if (is_enabled()) return WRT_OK;
+    if (is_there) return WRT_OK;
     return wrt_fail(WRT_ERR_UNSUPPORTED, operation,
                     "SELinux is not there: the kernel is built or started without it (selinux=1, "
                     "lsm=...,selinux), or has no policy");
@@ -56,7 +56,7 @@ wrt_status wrt_selinux_is_enabled(bool *enabled_out)
     if (enabled_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "enabled_out is NULL");
     }
-    *enabled_out = is_enabled();
+    *enabled_out = wrt__selinux_is_there();
     return WRT_OK;
 }
 
@@ -67,7 +67,7 @@ wrt_status wrt_selinux_is_enforcing(bool *enforcing_out)
     if (enforcing_out == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "enforcing_out is NULL");
     }
-    const wrt_status status = require(__func__);
+    const wrt_status status = require(__func__, wrt__selinux_is_there());
     if (status != WRT_OK) return status;
     *enforcing_out =
         wrt__read_text("/sys/fs/selinux/enforce", text, sizeof text) > 0 && text[0] == '1';
@@ -98,7 +98,7 @@ wrt_status wrt_selinux_context(char *text_out, size_t text_size)
     if (text_out == NULL || text_size == 0) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "text_out is NULL, or text_size 0");
     }
-    const wrt_status status = require(__func__);
+    const wrt_status status = require(__func__, wrt__selinux_is_there());
     return status == WRT_OK ? read_context(__func__, text_out, text_size) : status;
 }
 
@@ -123,7 +123,15 @@ static wrt_status fail_for_context(const char *operation, int code)
     }
 }
 
-wrt_status wrt__selinux_enter(const char *operation, const char *context)
+wrt_status wrt__selinux_start(const char *operation, const char *context, bool is_there)
+{
+    const wrt_status status = require(operation, is_there);
+
+    if (status != WRT_OK) return status;
+    return wrt__write_text(CURRENT, context) == 0 ? WRT_OK : fail_for_context(operation, errno);
+}
+
+static wrt_status set_context(const char *operation, const char *context)
 {
     const int result =
         set_current != NULL ? set_current(context) : wrt__write_text(CURRENT, context);
@@ -137,6 +145,6 @@ wrt_status wrt_selinux_set_context(const char *context)
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__,
                         "context is NULL, empty, or longer than 4095 characters");
     }
-    const wrt_status status = require(__func__);
-    return status == WRT_OK ? wrt__selinux_enter(__func__, context) : status;
+    const wrt_status status = require(__func__, wrt__selinux_is_there());
+    return status == WRT_OK ? set_context(__func__, context) : status;
 }

@@ -31,7 +31,7 @@ int wrt__sys_pivot_root(const char *root, const char *old);
 int wrt__sys_chdir(const char *path);
 /* Brings the loopback interface of the network namespace up. */
 int wrt__sys_loopback_up(void);
-pid_t wrt__sys_fork(void);
+pid_t wrt__sys_fork_child(void);
 /* Waits for the end of a child; its exit code, EINTR if a signal ended it. */
 int wrt__sys_wait_exit(pid_t child, int *code_out);
 
@@ -53,7 +53,9 @@ wrt_status wrt__refuse_threads(const char *operation, const char *reason);
 
 /* ---- selinux.c ---- */
 
-/* Moves the calling thread; SELinux has to be there. */
-wrt_status wrt__selinux_enter(const char *operation, const char *context);
+/* Whether it is there; may load its library. */
+bool wrt__selinux_is_there(void);
+/* Moves the calling thread, by the kernel's file alone. */
+wrt_status wrt__selinux_start(const char *operation, const char *context, bool is_there);
 
 #endif
