@@ -210,21 +210,29 @@ wrt_status wrt_linux_cgroup_get_io(const wrt_linux_cgroup *group, uint32_t major
     return WRT_OK;
 }
 
-/* 0 where there is no such file. */
-static uint64_t limit_in(const wrt_linux_cgroup *group, const char *file)
+/* Empty where there is no such file; a file that is there and can't be read is told in *code. */
+static bool limit_text(const wrt_linux_cgroup *group, const char *file, char text_out[], int *code)
+{
+    const ssize_t length = wrt__file_read(group->directory, file, text_out, LINE_SIZE);
+
+    if (length < 0 && errno != ENOENT) *code = errno;
+    return length > 0;
+}
+
+static uint64_t limit_in(const wrt_linux_cgroup *group, const char *file, int *code)
 {
     char text[LINE_SIZE];
     uint64_t number = 0;
 
-    if (wrt__file_read(group->directory, file, text, sizeof text) <= 0) return 0;
+    if (!limit_text(group, file, text, code)) return 0;
     return wrt__read_number(text, &number) == NULL ? 0 : number;
 }
 
-static void read_quota(const wrt_linux_cgroup *group, wrt_linux_cgroup_limits *limits)
+static void read_quota(const wrt_linux_cgroup *group, wrt_linux_cgroup_limits *limits, int *code)
 {
     char text[LINE_SIZE];
 
-    if (wrt__file_read(group->directory, "cpu.max", text, sizeof text) <= 0) return;
+    if (!limit_text(group, "cpu.max", text, code)) return;
     const char *rest = wrt__read_number(text, &limits->cpu_quota_us);
     if (rest != NULL && *rest == ' ') (void)wrt__read_number(rest + 1, &limits->cpu_period_us);
 }
@@ -234,20 +242,28 @@ static uint32_t narrowed(uint64_t number)
     return number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
 }
 
-static void read_limits(const wrt_linux_cgroup *group, wrt_linux_cgroup_limits *limits)
+/* 0, or the error number of a read. */
+static int read_limits(const wrt_linux_cgroup *group, wrt_linux_cgroup_limits *limits)
 {
     char text[LINE_SIZE];
+    int code = 0;
 
     *limits = (wrt_linux_cgroup_limits){.struct_size = sizeof *limits};
-    limits->memory_max = limit_in(group, "memory.max");
-    limits->memory_high = limit_in(group, "memory.high");
-    limits->memory_swap_max = limit_in(group, "memory.swap.max");
-    limits->has_memory_swap_max =
-        wrt__file_read(group->directory, "memory.swap.max", text, sizeof text) > 0;
-    limits->kill_together = limit_in(group, "memory.oom.group") == 1;
-    limits->pids_max = narrowed(limit_in(group, "pids.max"));
-    limits->cpu_weight = narrowed(limit_in(group, "cpu.weight"));
-    read_quota(group, limits);
+    limits->memory_max = limit_in(group, "memory.max", &code);
+    limits->memory_high = limit_in(group, "memory.high", &code);
+    limits->memory_swap_max = limit_in(group, "memory.swap.max", &code);
+    limits->has_memory_swap_max = limit_text(group, "memory.swap.max", text, &code);
+    limits->kill_together = limit_in(group, "memory.oom.group", &code) == 1;
+    limits->pids_max = narrowed(limit_in(group, "pids.max", &code));
+    limits->cpu_weight = narrowed(limit_in(group, "cpu.weight", &code));
+    read_quota(group, limits, &code);
+    return code;
+}
+
+static wrt_status fail_to_read(const char *operation, int code)
+{
+    return wrt_fail_system(WRT_ERR_SYSTEM, operation,
+                           "the group's limits can't be read: was it removed?", code, 0, 0);
 }
 
 wrt_status wrt_linux_cgroup_get_limits(const wrt_linux_cgroup *group,
@@ -258,8 +274,8 @@ wrt_status wrt_linux_cgroup_get_limits(const wrt_linux_cgroup *group,
     }
     const wrt_status status = wrt__cgroup_check(__func__, group);
     if (status != WRT_OK) return status;
-    read_limits(group, limits_out);
-    return WRT_OK;
+    const int code = read_limits(group, limits_out);
+    return code == 0 ? WRT_OK : fail_to_read(__func__, code);
 }
 
 /* ---- Setting ---- */
@@ -459,10 +475,11 @@ wrt_status wrt_linux_cgroup_set_limits(wrt_linux_cgroup *group,
     if (status != WRT_OK) return status;
 
     wrt_linux_cgroup_limits holds;
-    read_limits(group, &holds);
-    const uint32_t different = find_difference(group, &asked, &holds);
+    const int code = read_limits(group, &holds);
+    const uint32_t different = code != 0 ? 0 : find_difference(group, &asked, &holds);
+    if (code != 0 || different != 0) take_back(group, &all, all.count);
+    if (code != 0) return fail_to_read(__func__, code);
     if (different != 0) {
-        take_back(group, &all, all.count);
         return wrt_fail_detail(WRT_ERR_SYSTEM, __func__,
                                "a limit of controller {0} (1 cpu, 2 io, 4 memory, 8 pids) was "
                                "written, but another value holds",
