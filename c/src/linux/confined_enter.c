@@ -52,11 +52,13 @@ static wrt_status tolerate(wrt_status status, uint32_t wall, const char *reason,
  * its memory. The C library keeps two signals to itself and does not let them be set. */
 static void reset_signals(void)
 {
+    const uint64_t none = 0; /* blocked */
     struct sigaction standard;
 
     memset(&standard, 0, sizeof standard);
     standard.sa_handler = SIG_DFL;
     for (int number = 1; number <= LAST_SIGNAL; number++) (void)sigaction(number, &standard, NULL);
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
 }
 
 static wrt_status take_aside(int32_t asked, int32_t *aside_out)

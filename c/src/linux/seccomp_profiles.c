@@ -123,6 +123,8 @@ static const wrt__seccomp_entry strict[] = {
     ALLOW(readlinkat),
     ALLOW(getdents64),
     ALLOW(getcwd),
+    ALLOW(chdir),
+    ALLOW(fchdir),
     ALLOW(fcntl),
     ALLOW(dup),
     ALLOW(dup2),
