@@ -7,7 +7,10 @@ enum {
     SPARE_DESCRIPTORS = 16, /* numbers from here on are out of the targets' way */
     KEPT_DESCRIPTORS = WRT__WORKER_SELF + 1,
     CLOSE_ONE_BY_ONE = 65536, /* descriptors, where the kernel can't close a range */
-    LANDLOCK_VERSION = 1
+    LANDLOCK_VERSION = 1,
+    LANDLOCK_PATH_BENEATH = 1,
+    LANDLOCK_EXECUTE = 1,
+    LANDLOCK_READ_FILE = 4
 };
 
 /* What Landlock of each version knows of files. */
@@ -78,8 +81,22 @@ static uint32_t set_limits(const wrt__child *child)
     return missed;
 }
 
+/* What Landlock's rule of a path says. */
+typedef struct __attribute__((packed)) path_rule {
+    uint64_t allowed;
+    int32_t descriptor;
+} path_rule;
+
+/* Files in memory are not Landlock's; a program that is a file must be allowed for itself. */
+static bool allow_program(int rules)
+{
+    const path_rule rule = {LANDLOCK_EXECUTE | LANDLOCK_READ_FILE, WRT__WORKER_SELF};
+
+    return syscall(__NR_landlock_add_rule, rules, LANDLOCK_PATH_BENEATH, &rule, 0) == 0;
+}
+
 /* A ruleset without rules: no file, whatever the path. */
-static int forbid_files(void)
+static int forbid_files(const wrt__child *child)
 {
     const long version = syscall(__NR_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION);
     if (version < 1) return errno;
@@ -87,7 +104,8 @@ static int forbid_files(void)
         landlock_files[version < LANDLOCK_FILE_VERSIONS ? version : LANDLOCK_FILE_VERSIONS - 1];
     const long rules = syscall(__NR_landlock_create_ruleset, &handled, sizeof handled, 0);
     if (rules < 0) return errno;
-    const int code = syscall(__NR_landlock_restrict_self, rules, 0) == 0 ? 0 : errno;
+    const bool is_ready = !child->is_file || allow_program((int)rules);
+    const int code = is_ready && syscall(__NR_landlock_restrict_self, rules, 0) == 0 ? 0 : errno;
     (void)close((int)rules);
     return code;
 }
@@ -130,7 +148,7 @@ static bool build_walls(wrt__child *child)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         return fail(child, WRT__CHILD_PRIVILEGES, errno) == 0;
     }
-    if (child->landlock != WRT_SANDBOX_WALL_OFF) child->landlock_code = forbid_files();
+    if (child->landlock != WRT_SANDBOX_WALL_OFF) child->landlock_code = forbid_files(child);
     if (child->landlock_code != 0 && child->landlock == WRT_SANDBOX_WALL_REQUIRED) {
         return fail(child, WRT__CHILD_LANDLOCK, child->landlock_code) == 0;
     }

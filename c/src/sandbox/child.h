@@ -25,6 +25,7 @@ typedef struct wrt__child {
     int program;
     uint32_t landlock; /* one of wrt_sandbox_wall, never DEFAULT */
     uint32_t cpu_seconds;
+    uint32_t is_file;       /* the program is no file in memory */
     uint64_t address_bytes; /* that the program may map */
     uint32_t failed_step;   /* one of wrt__child_step; 0: none */
     int failed_code;

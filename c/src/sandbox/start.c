@@ -151,7 +151,7 @@ static wrt_enforcement landlock_wall(const wrt__child *child)
         return wall(WRT_ENFORCEMENT_NOT_ASKED, "the filter leaves no call that opens a file");
     }
     if (child->landlock_code == 0) {
-        return wall(WRT_ENFORCEMENT_ENFORCED, "no rule: no file can be opened");
+        return wall(WRT_ENFORCEMENT_ENFORCED, "no file can be opened but its own program");
     }
     return wall(WRT_ENFORCEMENT_ABSENT,
                 child->landlock_code == EOPNOTSUPP
@@ -311,6 +311,7 @@ static wrt_status start_process(const char *operation, wrt__sandbox *state,
     wrt_status status =
         wrt__sandbox_open_program(operation, plan->config.program_path, &child.program, &is_own);
     if (status != WRT_OK) return status;
+    child.is_file = is_own;
     status = run_child(operation, state, plan, &child);
     if (is_own) wrt__process_close(&child.program);
     return status;

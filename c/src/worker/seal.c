@@ -11,6 +11,7 @@
 enum {
     GUARD_BYTES = 65536, /* without access, round each area */
     CLOCK_COUNT = 8,     /* clocks below have no process's or file's number in them */
+    FEW_DESCRIPTORS = 64,
     ALL = -1
 };
 
@@ -107,6 +108,18 @@ static void map_areas(wrt__worker *worker)
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, 0));
 }
 
+/* Before Linux 5.9 one by one; the parent has left no more than a few. */
+static long close_descriptors(void)
+{
+    const long result = wrt__call3(__NR_close_range, WRT__WORKER_SHARED, 0xFFFFFFFF, 0);
+
+    if (result != -ENOSYS && result != -EPERM) return result;
+    for (int i = WRT__WORKER_SHARED; i < FEW_DESCRIPTORS; i++) {
+        (void)wrt__call3(__NR_close, i, 0, 0);
+    }
+    return 0;
+}
+
 void wrt__worker_seal(wrt__worker *worker)
 {
     static const char sealed = WRT__WORKER_SEALED;
@@ -114,8 +127,7 @@ void wrt__worker_seal(wrt__worker *worker)
                                        (struct sock_filter *)(uintptr_t)filter};
 
     map_areas(worker);
-    require(worker, WRT__STEP_CLOSE,
-            wrt__call3(__NR_close_range, WRT__WORKER_SHARED, 0xFFFFFFFF, 0));
+    require(worker, WRT__STEP_CLOSE, close_descriptors());
     require(worker, WRT__STEP_DUMPABLE, wrt__call3(__NR_prctl, PR_SET_DUMPABLE, 0, 0));
     require(worker, WRT__STEP_PRIVILEGES, wrt__call3(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0));
     require(worker, WRT__STEP_FILTER,

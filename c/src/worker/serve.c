@@ -175,6 +175,7 @@ static wrt_status run(wrt__worker *worker)
         status = wrt_instance_run(&instance, SLICE, &done);
         wrt__worker_note_usage(worker, &instance);
     }
+    worker->ran = true;
     return status;
 }
 
@@ -217,11 +218,10 @@ static wrt_status obey(wrt__worker *worker, const wrt__order *order, wrt__messag
     }
 }
 
-/* What stopped the guest is told; it is not to be run on. */
-static void drop_paused_call(const wrt__order *order)
+/* What stopped the guest has been told; it is not run on. */
+static void drop_paused_call(void)
 {
-    const bool ran = order->kind == WRT__ORDER_CALL || order->kind == WRT__ORDER_START;
-    const wrt_status status = ran ? wrt_instance_abort(&instance) : WRT_OK;
+    const wrt_status status = wrt_instance_abort(&instance);
 
     (void)status; /* STATE: it has ended, and is not paused */
 }
@@ -232,10 +232,11 @@ void wrt__worker_serve(wrt__worker *worker)
         wrt__worker_await(worker);
         const wrt__order order = worker->control->order;
         wrt__message message = {.kind = WRT__MESSAGE_DONE};
+        worker->ran = false;
         message.status = obey(worker, &order, &message);
         if (message.status != WRT_OK) wrt__worker_explain(worker, &instance, &message);
         wrt__worker_note_usage(worker, &instance);
-        if (message.status != WRT_OK) drop_paused_call(&order);
+        if (message.status != WRT_OK && worker->ran) drop_paused_call();
         worker->control->message = message;
         wrt__worker_hand_over(worker);
     }

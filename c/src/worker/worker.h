@@ -13,6 +13,7 @@ typedef struct wrt__worker {
     uint8_t *memory;        /* the guest's, all that it may ever have */
     uint8_t *arena;         /* zero; for the engine's tables and the guest's stack */
     size_t arena_used;
+    bool ran;       /* the last order ran code of the guest */
     uint32_t spins; /* looks at the turn before sleeping, as they have paid */
     uint32_t rests; /* waits since it gave up looking */
 } wrt__worker;
