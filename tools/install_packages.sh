@@ -27,11 +27,13 @@ python3 -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.
 
 if [ "${1:-}" = "--bench" ]; then # what others are compared with
     [ -e /usr/include/uv.h ] || want libuv1-dev
+    have bwrap || want bubblewrap
 elif [ "${1:-}" != "--build-only" ]; then
     have clang || want clang
     have wasm-ld || want lld
     have valgrind || want valgrind
     have arm-none-eabi-gcc || want gcc-arm-none-eabi
+    have aarch64-linux-gnu-gcc || want gcc-aarch64-linux-gnu
     echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || want libnewlib-arm-none-eabi
     [ -e /usr/include/wasm32-wasi ] || want wasi-libc
     if [ "$(uname -m)" = x86_64 ]; then # the virtual machine; its kernel is not a package here

@@ -186,6 +186,16 @@ static wrt_status fail_gone(const char *operation, wrt__sandbox *state)
     return wrt__sandbox_fail_end(operation, state);
 }
 
+static wrt_status fail_wait(const char *operation, wrt__sandbox *state)
+{
+    const int code = errno;
+
+    wrt__sandbox_finish(state, true);
+    return wrt_fail_system(WRT_ERR_SYSTEM, operation,
+                           "waiting for the process of the sandbox failed; it was killed", code, 0,
+                           0);
+}
+
 static wrt_status fail_late(const char *operation, wrt__sandbox *state)
 {
     wrt__sandbox_finish(state, true);
@@ -229,6 +239,7 @@ wrt_status wrt__sandbox_serve(const char *operation, wrt__sandbox *state, uint64
         if (state->is_asked == NOT) {
             const enum wrt__sandbox_news news = wrt__sandbox_await(state, end);
             if (news == WRT__NEWS_END) return fail_gone(operation, state);
+            if (news == WRT__NEWS_FAILED) return fail_wait(operation, state);
             if (news == WRT__NEWS_TURN && take_turn(operation, state, &status)) return status;
             if (news == WRT__NEWS_TURN) continue;
         }

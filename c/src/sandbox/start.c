@@ -272,6 +272,9 @@ static wrt_status await_seal(const char *operation, wrt__sandbox *state)
             return wrt_fail(WRT_ERR_TIMED_OUT, operation,
                             "the process has not sealed itself within 10 seconds");
         }
+        if (news == WRT__NEWS_FAILED) {
+            return fail_start(operation, "waiting for the process to seal itself failed", 0);
+        }
         got = recv(state->socket, &byte, 1, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR) && news == WRT__NEWS_TURN) continue;
         break;

@@ -115,7 +115,8 @@ void wrt__sandbox_release(wrt__sandbox *state);
 enum wrt__sandbox_news {
     WRT__NEWS_TURN = 1, /* the worker has given the turn */
     WRT__NEWS_TIME,     /* the time is over */
-    WRT__NEWS_END       /* the process is gone */
+    WRT__NEWS_END,      /* the process is gone */
+    WRT__NEWS_FAILED    /* waiting failed, see errno */
 };
 
 /* Nanoseconds; `later` after now, or the end of time. */

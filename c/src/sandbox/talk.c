@@ -55,7 +55,7 @@ enum wrt__sandbox_news wrt__sandbox_await_byte(const wrt__sandbox *state, uint64
         const uint64_t now = wrt__sandbox_now();
         const struct timespec left = wrt__timespec(until > now ? until - now : 0);
         const int count = wrt__process_poll(polls, 2, until == UINT64_MAX ? NULL : &left);
-        if (count < 0 && errno != EINTR) return WRT__NEWS_END; /* the kernel has no memory */
+        if (count < 0 && errno != EINTR) return WRT__NEWS_FAILED;
         if (count <= 0 && wrt__sandbox_now() >= until) return WRT__NEWS_TIME;
         if (count <= 0) continue;
         if (polls[1].revents != 0) return WRT__NEWS_END;
@@ -78,6 +78,7 @@ static enum wrt__sandbox_news sleep_for_turn(wrt__sandbox *state, uint64_t until
         const enum wrt__sandbox_news news = wrt__sandbox_await_byte(state, until);
         if (news == WRT__NEWS_TURN && take_bytes(state) && wrt__sandbox_now() < until) continue;
         if (has_turn(state)) break;
+        if (news == WRT__NEWS_FAILED) return news;
         return news == WRT__NEWS_TIME || wrt__sandbox_now() >= until ? WRT__NEWS_TIME
                                                                      : WRT__NEWS_END;
     }
