@@ -1760,6 +1760,294 @@ unsafe extern "C" {
  Errors: none, it cannot fail. Cost: constant.*/
     pub fn wrt_capability_name(capability: u32) -> *const ::core::ffi::c_char;
 }
+pub const WRT_LINUX_CGROUP_PATH_SIZE: wrt_linux_cgroup_size = 1024;
+pub const WRT_LINUX_CGROUP_DEVICES_MAX: wrt_linux_cgroup_size = 16;
+/// Sizes.
+pub type wrt_linux_cgroup_size = ::core::ffi::c_uint;
+pub const WRT_LINUX_CGROUP_CPU: wrt_linux_cgroup_controller = 1;
+pub const WRT_LINUX_CGROUP_IO: wrt_linux_cgroup_controller = 2;
+pub const WRT_LINUX_CGROUP_MEMORY: wrt_linux_cgroup_controller = 4;
+pub const WRT_LINUX_CGROUP_PIDS: wrt_linux_cgroup_controller = 8;
+/// Who keeps which limits; to be combined.
+pub type wrt_linux_cgroup_controller = ::core::ffi::c_uint;
+pub const WRT_LINUX_CGROUP_NONE: wrt_linux_cgroup_layout = 0;
+pub const WRT_LINUX_CGROUP_V1: wrt_linux_cgroup_layout = 1;
+pub const WRT_LINUX_CGROUP_V2: wrt_linux_cgroup_layout = 2;
+pub const WRT_LINUX_CGROUP_HYBRID: wrt_linux_cgroup_layout = 3;
+/// How control groups are set up here.
+pub type wrt_linux_cgroup_layout = ::core::ffi::c_uint;
+pub const WRT_LINUX_CGROUP_FREE: wrt_linux_cgroup_obstacle = 0;
+pub const WRT_LINUX_CGROUP_NOT_OFFERED: wrt_linux_cgroup_obstacle = 1;
+pub const WRT_LINUX_CGROUP_HAS_PROCESSES: wrt_linux_cgroup_obstacle = 2;
+pub const WRT_LINUX_CGROUP_NOT_PERMITTED: wrt_linux_cgroup_obstacle = 3;
+pub const WRT_LINUX_CGROUP_THREADED: wrt_linux_cgroup_obstacle = 4;
+/// What keeps a controller from being enabled.
+pub type wrt_linux_cgroup_obstacle = ::core::ffi::c_uint;
+/// Where this process stands.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_location {
+    pub layout: u32,
+    pub controllers: u32,
+    pub mount_length: u32,
+    pub is_outside: bool,
+    pub reserved: [u8; 3usize],
+    pub path: [::core::ffi::c_char; 1024usize],
+}
+/// What a group is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_config {
+    pub struct_size: u32,
+    pub controllers: u32,
+    pub name: *const ::core::ffi::c_char,
+    pub parent: *const ::core::ffi::c_char,
+    pub root: *const ::core::ffi::c_char,
+    pub take_existing: bool,
+    pub move_to_leaf: bool,
+    pub reserved: [u8; 6usize],
+}
+/// What init would do.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_plan {
+    pub enabled: u32,
+    pub to_enable: u32,
+    pub blocked: u32,
+    pub obstacle: u32,
+    pub blocked_controller: u32,
+    pub reserved: u32,
+    pub remedy: *const ::core::ffi::c_char,
+    pub path: [::core::ffi::c_char; 1024usize],
+    pub blocker: [::core::ffi::c_char; 1024usize],
+}
+/// Limits of one disk. 0: as it is; UINT64_MAX: none.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_io {
+    pub major: u32,
+    pub minor: u32,
+    pub read_bytes: u64,
+    pub write_bytes: u64,
+    pub reads: u64,
+    pub writes: u64,
+}
+/// Limits of a group. 0: as it is; UINT64_MAX (UINT32_MAX): none.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_limits {
+    pub struct_size: u32,
+    pub cpu_weight: u32,
+    pub pids_max: u32,
+    pub io_count: u32,
+    pub io: *const wrt_linux_cgroup_io,
+    pub memory_max: u64,
+    pub memory_high: u64,
+    pub memory_swap_max: u64,
+    pub cpu_quota_us: u64,
+    pub cpu_period_us: u64,
+    pub has_memory_swap_max: bool,
+    pub kill_together: bool,
+    pub reserved: [u8; 6usize],
+}
+/// What a group has used. Numbers whose controller is not enabled are 0.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_stats {
+    pub controllers: u32,
+    pub is_populated: u32,
+    pub is_frozen: u32,
+    pub reserved: u32,
+    pub memory_current: u64,
+    pub memory_peak: u64,
+    pub memory_swap: u64,
+    pub memory_anonymous: u64,
+    pub memory_file: u64,
+    pub memory_high_events: u64,
+    pub memory_max_events: u64,
+    pub oom_kills: u64,
+    pub cpu_usage_us: u64,
+    pub cpu_user_us: u64,
+    pub cpu_system_us: u64,
+    pub cpu_periods: u64,
+    pub cpu_throttled: u64,
+    pub cpu_throttled_us: u64,
+    pub io_read_bytes: u64,
+    pub io_write_bytes: u64,
+    pub io_reads: u64,
+    pub io_writes: u64,
+    pub pids_current: u64,
+    pub pids_max_events: u64,
+}
+/// Caller-provided storage; it may be moved. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_cgroup {
+    pub fork_generation: u32,
+    pub mount_length: u32,
+    pub directory: i32,
+    pub is_initialised: bool,
+    pub move_to_leaf: bool,
+    pub is_removed: bool,
+    pub reserved_flags: u8,
+    pub reserved: [u64; 2usize],
+    pub path: [::core::ffi::c_char; 1024usize],
+}
+unsafe extern "C" {
+    /** Finds the group of this process. root: put before /proc and before each mounted path; "" is the
+ system itself. Where no group can be found the layout says so; that is no error.
+ Errors: INVALID_ARGUMENT, LIMIT (a path is longer than WRT_LINUX_CGROUP_PATH_SIZE), SYSTEM
+ (/proc/self can't be read). Threads: any. Cost: reads /proc/self/mountinfo and /proc/self/cgroup.*/
+    pub fn wrt_linux_cgroup_locate(
+        root: *const ::core::ffi::c_char,
+        location_out: *mut wrt_linux_cgroup_location,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Says what wrt_linux_cgroup_init() and the limits after it would meet, and changes nothing. With
+ `controllers` 0 it looks at all of them.
+ Errors: as wrt_linux_cgroup_init up to where the group would be made. Threads: any.
+ Cost: reads three files for each group above.*/
+    pub fn wrt_linux_cgroup_plan_of(
+        config: *const wrt_linux_cgroup_config,
+        plan_out: *mut wrt_linux_cgroup_plan,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Makes the group, with the controllers that the config asks for. On error there is none, and
+ `group` is left as it was; controllers that were enabled above stay so.
+ Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes; no
+ version 2 here; a controller is not offered), STATE (there is one of that name), PERMISSION (the
+ parent is not ours to write), BUSY (a controller is blocked by processes), LIMIT (a path is too
+ long), NOT_FOUND (no such parent), NO_MEMORY, SYSTEM.
+ Cost: a few system calls for each group above.*/
+    pub fn wrt_linux_cgroup_init(
+        group: *mut wrt_linux_cgroup,
+        config: *const wrt_linux_cgroup_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Its path, NUL-terminated, valid until deinit; NULL if it is not initialised. It cannot fail.
+    pub fn wrt_linux_cgroup_path(
+        group: *const wrt_linux_cgroup,
+    ) -> *const ::core::ffi::c_char;
+}
+unsafe extern "C" {
+    /** Reads what `io` says of a device: device is "8:0", settings "rbps=1048576 wiops=max", the
+ kernel's own words rbps, wbps, riops and wiops. Errors: INVALID_ARGUMENT. Threads: any.*/
+    pub fn wrt_linux_cgroup_io_parse(
+        device: *const ::core::ffi::c_char,
+        settings: *const ::core::ffi::c_char,
+        io_out: *mut wrt_linux_cgroup_io,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Sets limits, all or none, enabling what controllers they need, and reads back what holds: bytes
+ of memory are rounded down to whole pages. *applied_out is as wrt_linux_cgroup_get_limits has it,
+ on error all zero. A limit below what is in use counts at once: the kernel reclaims, and kills if
+ it must.
+ Errors: INVALID_ARGUMENT (a number is out of its range, or the kernel does not take it),
+ UNSUPPORTED (a controller is not offered, or this kernel lacks the limit), PERMISSION, BUSY (a
+ controller is blocked), NOT_FOUND (no such disk, or a partition), STATE (not initialised,
+ removed, after fork), SYSTEM (another value holds than was written).
+ Cost: two reads and a write for each limit.*/
+    pub fn wrt_linux_cgroup_set_limits(
+        group: *mut wrt_linux_cgroup,
+        limits: *const wrt_linux_cgroup_limits,
+        applied_out: *mut wrt_linux_cgroup_limits,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reads the limits that hold; 0 where the controller is not enabled. `io` is NULL: see
+ wrt_linux_cgroup_get_io(). Errors: STATE, SYSTEM. Cost: a read for each limit.*/
+    pub fn wrt_linux_cgroup_get_limits(
+        group: *const wrt_linux_cgroup,
+        limits_out: *mut wrt_linux_cgroup_limits,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reads the limits of one disk; all UINT64_MAX if it has none. Errors: STATE, UNSUPPORTED (the
+ controller is not enabled), SYSTEM. Cost: a read.*/
+    pub fn wrt_linux_cgroup_get_io(
+        group: *const wrt_linux_cgroup,
+        major: u32,
+        minor: u32,
+        io_out: *mut wrt_linux_cgroup_io,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Moves a process, with all its threads, into the group; 0: this one. What it has used before
+ stays counted where it was.
+ Errors: INVALID_ARGUMENT (negative), NOT_FOUND (no such process), PERMISSION (the group that both
+ stand in is not ours to write), STATE, BUSY (the group has controllers enabled for groups below
+ it), SYSTEM. Cost: one write.*/
+    pub fn wrt_linux_cgroup_add_process(
+        group: *mut wrt_linux_cgroup,
+        process: i32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Starts a program in the group from its first instruction on (CLONE_INTO_CGROUP; before Linux
+ 5.7, or where it is refused, the child moves itself before the program begins). The caller waits
+ for it, as for each child. arguments and environment: NULL-terminated, as of execve.
+ Errors: NOT_FOUND (no such program), PERMISSION (not to be run, or not into this group), STATE,
+ NO_MEMORY (a limit on processes, or memory), SYSTEM. On error there is no child, and *process_out
+ is 0. Cost: a fork.*/
+    pub fn wrt_linux_cgroup_spawn(
+        group: *mut wrt_linux_cgroup,
+        program: *const ::core::ffi::c_char,
+        arguments: *const *const ::core::ffi::c_char,
+        environment: *const *const ::core::ffi::c_char,
+        process_out: *mut i32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Reads what the group has used. Errors: STATE, SYSTEM. Cost: nine reads.
+    pub fn wrt_linux_cgroup_get_stats(
+        group: *const wrt_linux_cgroup,
+        stats_out: *mut wrt_linux_cgroup_stats,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Stops all processes in it and below, and waits until they stand. timeout_ns: nanoseconds, 0
+ just asks, UINT64_MAX waits without limit. Not for the group of the caller itself.
+ Errors: TIMED_OUT (they are still stopping), UNSUPPORTED (before Linux 5.2), PERMISSION, STATE,
+ SYSTEM. Cost: a write, and waits.*/
+    pub fn wrt_linux_cgroup_freeze(
+        group: *mut wrt_linux_cgroup,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Lets them run again. Errors: UNSUPPORTED, PERMISSION, STATE, SYSTEM. Cost: a write.
+    pub fn wrt_linux_cgroup_thaw(group: *mut wrt_linux_cgroup) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Kills all processes in it and below, frozen ones too, and waits until none is left; their
+ parents still have to wait for them. Before Linux 5.14 one by one, those in the group itself.
+ timeout_ns: as of wrt_linux_cgroup_freeze.
+ Errors: TIMED_OUT (some are still there), PERMISSION, STATE, SYSTEM. Cost: a write, and waits.*/
+    pub fn wrt_linux_cgroup_kill(
+        group: *mut wrt_linux_cgroup,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Removes the group when the last process has left it, waiting for that. The object can then only
+ be ended. timeout_ns: as of wrt_linux_cgroup_freeze.
+ Errors: TIMED_OUT (processes are in it), BUSY (it has groups below it), PERMISSION, STATE,
+ SYSTEM. Cost: a call, and waits.*/
+    pub fn wrt_linux_cgroup_remove(
+        group: *mut wrt_linux_cgroup,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the object; the group and its processes stay as they are. A zeroed one is accepted, so
+ twice is harmless; so is a forked child's, whose parent keeps its own. It cannot fail but for
+ Errors: INVALID_ARGUMENT. Cost: a system call.*/
+    pub fn wrt_linux_cgroup_deinit(group: *mut wrt_linux_cgroup) -> wrt_status;
+}
 pub const WRT_LANDLOCK_RULE_MAX: wrt_landlock_limit = 1024;
 pub const WRT_LANDLOCK_ABI_MAX: wrt_landlock_limit = 7;
 /// Sizes.
@@ -1834,6 +2122,344 @@ unsafe extern "C" {
         config: *const wrt_landlock_config,
         report_out: *mut wrt_landlock_report,
     ) -> wrt_status;
+}
+pub const WRT_SECCOMP_RULE_MAX: wrt_seccomp_limit = 256;
+pub const WRT_SECCOMP_ARGUMENT_MAX: wrt_seccomp_limit = 6;
+pub const WRT_SECCOMP_PROGRAM_MAX: wrt_seccomp_limit = 4096;
+pub const WRT_SECCOMP_ADDED_MAX: wrt_seccomp_limit = 4;
+pub const WRT_SECCOMP_ERROR_MAX: wrt_seccomp_limit = 4095;
+/// Sizes.
+pub type wrt_seccomp_limit = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_HOST: wrt_seccomp_architecture = 0;
+pub const WRT_SECCOMP_X86_64: wrt_seccomp_architecture = 1;
+pub const WRT_SECCOMP_AARCH64: wrt_seccomp_architecture = 2;
+/// Whose numbers of system calls.
+pub type wrt_seccomp_architecture = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_DEFAULT: wrt_seccomp_action = 0;
+pub const WRT_SECCOMP_ALLOW: wrt_seccomp_action = 1;
+pub const WRT_SECCOMP_LOG: wrt_seccomp_action = 2;
+pub const WRT_SECCOMP_ERRNO: wrt_seccomp_action = 3;
+pub const WRT_SECCOMP_TRAP: wrt_seccomp_action = 4;
+pub const WRT_SECCOMP_KILL: wrt_seccomp_action = 5;
+pub const WRT_SECCOMP_FOREIGN: wrt_seccomp_action = 6;
+/// What happens to a call.
+pub type wrt_seccomp_action = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_EQUAL: wrt_seccomp_compare = 0;
+pub const WRT_SECCOMP_NOT_EQUAL: wrt_seccomp_compare = 1;
+pub const WRT_SECCOMP_LESS: wrt_seccomp_compare = 2;
+pub const WRT_SECCOMP_LESS_EQUAL: wrt_seccomp_compare = 3;
+pub const WRT_SECCOMP_GREATER: wrt_seccomp_compare = 4;
+pub const WRT_SECCOMP_GREATER_EQUAL: wrt_seccomp_compare = 5;
+pub const WRT_SECCOMP_MASKED_EQUAL: wrt_seccomp_compare = 6;
+/// How an argument is compared, as an unsigned 64-bit number.
+pub type wrt_seccomp_compare = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_PROFILE_NONE: wrt_seccomp_profile = 0;
+/** read, write, mmap, munmap, mprotect, futex, clock_gettime, exit_group; else kill. Too few
+ for a program with a C library.*/
+pub const WRT_SECCOMP_PROFILE_MINIMAL: wrt_seccomp_profile = 1;
+/** read from 0, write to 1, futex WAIT and WAKE, clock_gettime, exit_group; else kill, numbers
+ without a name too.*/
+pub const WRT_SECCOMP_PROFILE_SEALED: wrt_seccomp_profile = 2;
+/** What an ordinary program with the GNU C library and threads needs: it reads and writes
+ files, but makes no process, no socket, and nothing of the system's; else EPERM.*/
+pub const WRT_SECCOMP_PROFILE_STRICT: wrt_seccomp_profile = 3;
+/** All but what container runtimes take away: mounts, namespaces, modules, tracing, clocks,
+ keys, io_uring, BPF; those get EPERM, clone3 ENOSYS.*/
+pub const WRT_SECCOMP_PROFILE_CONTAINER: wrt_seccomp_profile = 4;
+/// Rules that come ready made. They are meant for what they say and no more.
+pub type wrt_seccomp_profile = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_TREE: wrt_seccomp_form = 0;
+pub const WRT_SECCOMP_LINEAR: wrt_seccomp_form = 1;
+/// The order in which a program looks for a call.
+pub type wrt_seccomp_form = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_ALL_THREADS: wrt_seccomp_option = 1;
+pub const WRT_SECCOMP_LOG_FAILURES: wrt_seccomp_option = 2;
+/// For wrt_seccomp_load().
+pub type wrt_seccomp_option = ::core::ffi::c_uint;
+/** One argument of a call, compared. Pointers can't be followed: the text behind one may change
+ after the filter has looked.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_argument {
+    pub index: u32,
+    pub compare: u32,
+    pub value: u64,
+    pub mask: u64,
+}
+/// What happens to a call whose compares all hold.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_rule {
+    pub call: u32,
+    pub action: u32,
+    pub error: u32,
+    pub argument_count: u32,
+    pub arguments: [wrt_seccomp_argument; 6usize],
+}
+/// What a program is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_config {
+    pub struct_size: u32,
+    pub architecture: u32,
+    pub profile: u32,
+    pub form: u32,
+    pub default_action: u32,
+    pub default_error: u32,
+    pub unknown_action: u32,
+    pub unknown_error: u32,
+    pub foreign_action: u32,
+    pub rule_count: u32,
+    /** Borrowed for the call. Rules for a call replace all that the profile has for it. After one
+ without compares, another one for the same call is refused: it could never decide.*/
+    pub rules: *const wrt_seccomp_rule,
+    pub exact: bool,
+    pub all_threads: bool,
+    pub log_failures: bool,
+    pub reserved: [u8; 5usize],
+}
+/// One instruction, as the kernel's struct sock_filter.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_instruction {
+    pub code: u16,
+    pub jump_true: u8,
+    pub jump_false: u8,
+    pub value: u32,
+}
+/// What became of a config.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_report {
+    pub instruction_count: u32,
+    pub call_count: u32,
+    pub architecture: u32,
+    pub load_options: u32,
+    pub added_count: u32,
+    pub reserved: u32,
+    pub added: [wrt_seccomp_rule; 4usize],
+}
+/// A system call, as a filter sees it.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_call {
+    pub number: u32,
+    pub architecture: u32,
+    pub instruction_pointer: u64,
+    pub arguments: [u64; 6usize],
+}
+/// What a filter answers.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_verdict {
+    pub action: u32,
+    pub error: u32,
+    pub raw: u32,
+    pub steps: u32,
+}
+unsafe extern "C" {
+    /** Compiles `config`. The program belongs to the caller; it is plain data and may be copied, kept
+ and loaded by another process.
+ program_out: room for `capacity` instructions; NULL with 0: only the report is wanted, whose
+ instruction_count says how much room is needed.
+ Errors: INVALID_ARGUMENT (a rule above is broken; {0} is the rule's index), UNSUPPORTED
+ (reserved bytes), NO_MEMORY (capacity; {0} are needed), LIMIT (more than 4096 instructions).
+ Cost: rules * log(rules) for the tree; some 10 us for 50 rules.*/
+    pub fn wrt_seccomp_compile(
+        config: *const wrt_seccomp_config,
+        program_out: *mut wrt_seccomp_instruction,
+        capacity: u32,
+        report_out: *mut wrt_seccomp_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Says what a program answers to a call, without loading it. It takes the programs of others
+ too, as far as they use what filters use: load of a word, AND, jumps, return.
+ Errors: INVALID_ARGUMENT (a jump or a load leaves the program or the call), UNSUPPORTED (an
+ instruction that this library does not know; {0} is its index).
+ Cost: the instructions that the answer takes, at most `count`.*/
+    pub fn wrt_seccomp_simulate(
+        program: *const wrt_seccomp_instruction,
+        count: u32,
+        call: *const wrt_seccomp_call,
+        verdict_out: *mut wrt_seccomp_verdict,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Loads a program for good, after PR_SET_NO_NEW_PRIVS, which holds for good too. It can't be
+ taken back, not even by exec.
+ options: bits of wrt_seccomp_option.
+ Errors: INVALID_ARGUMENT (the kernel does not take the program), STATE (the process has more
+ than one thread, and ALL_THREADS is not asked for: the other threads would go on without the
+ filter; or thread {0} has other filters than this one), UNSUPPORTED (a kernel without seccomp,
+ or a container that refuses it), SYSTEM (os_code).
+ Cost: some 10 us, more under memory pressure.*/
+    pub fn wrt_seccomp_load(
+        program: *const wrt_seccomp_instruction,
+        count: u32,
+        options: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Says what is logged of what `log_failures` asks: nothing, all, or not the calls that only get an
+ error number. Errors: INVALID_ARGUMENT (NULL). Cost: reads a file of /proc.*/
+    pub fn wrt_seccomp_logging(logging_out: *mut wrt_enforcement) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Finds the number of the call of this name.
+ architecture: one of wrt_seccomp_architecture. name: "read".
+ Errors: INVALID_ARGUMENT (architecture), NOT_FOUND (this architecture has no such call, or this
+ library does not know it yet; give the number itself then). Cost: linear in the 390 names.*/
+    pub fn wrt_seccomp_call_number(
+        architecture: u32,
+        name: *const ::core::ffi::c_char,
+        number_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The name of a call; static text, NULL if it has none here. Errors: none, it cannot fail.
+ Cost: linear in the 390 names.*/
+    pub fn wrt_seccomp_call_name(
+        architecture: u32,
+        number: u32,
+    ) -> *const ::core::ffi::c_char;
+}
+pub const WRT_CONFINED_DEFAULT: wrt_confined_wall = 0;
+pub const WRT_CONFINED_OFF: wrt_confined_wall = 1;
+pub const WRT_CONFINED_PREFERRED: wrt_confined_wall = 2;
+pub const WRT_CONFINED_REQUIRED: wrt_confined_wall = 3;
+/// How much a wall is wanted.
+pub type wrt_confined_wall = ::core::ffi::c_uint;
+pub const WRT_CONFINED_NULL: wrt_confined_descriptor = -1;
+/// Descriptors that are none.
+pub type wrt_confined_descriptor = ::core::ffi::c_int;
+pub const WRT_CONFINED_FILE_MAX: wrt_confined_limit = 256;
+pub const WRT_CONFINED_OPEN_FILES_DEFAULT: wrt_confined_limit = 64;
+/// Sizes.
+pub type wrt_confined_limit = ::core::ffi::c_uint;
+pub const WRT_CONFINED_RUNS: wrt_confined_end = 0;
+pub const WRT_CONFINED_EXITED: wrt_confined_end = 1;
+pub const WRT_CONFINED_SIGNALLED: wrt_confined_end = 2;
+pub const WRT_CONFINED_KILLED: wrt_confined_end = 3;
+pub const WRT_CONFINED_UNKNOWN: wrt_confined_end = 4;
+/// How a program ended.
+pub type wrt_confined_end = ::core::ffi::c_uint;
+/// A program and its walls. All pointers are borrowed for start().
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_confined_process_config {
+    pub struct_size: u32,
+    pub file_count: u32,
+    pub executable: *const ::core::ffi::c_char,
+    pub arguments: *const *const ::core::ffi::c_char,
+    pub environment: *const *const ::core::ffi::c_char,
+    pub working_directory: *const ::core::ffi::c_char,
+    pub root: *const ::core::ffi::c_char,
+    pub files: *const wrt_landlock_rule,
+    pub filter: *const wrt_seccomp_instruction,
+    pub selinux_context: *const ::core::ffi::c_char,
+    pub kept_capabilities: u64,
+    pub memory_bytes: u64,
+    pub file_bytes: u64,
+    pub filter_count: u32,
+    pub cpu_seconds: u32,
+    pub open_files: u32,
+    pub processes: u32,
+    pub namespaces: u32,
+    pub user_id: u32,
+    pub group_id: u32,
+    pub standard_input: i32,
+    pub standard_output: i32,
+    pub standard_error: i32,
+    pub cgroup: i32,
+    pub cgroup_wall: u32,
+    pub namespace_wall: u32,
+    pub capability_wall: u32,
+    pub selinux_wall: u32,
+    pub file_wall: u32,
+    pub filter_wall: u32,
+    pub has_user: bool,
+    pub has_cgroup: bool,
+    pub system_files: bool,
+    pub end_with_thread: bool,
+    pub reserved: [u8; 8usize],
+}
+/// What holds of each wall.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_confined_report {
+    pub cgroup: wrt_enforcement,
+    pub namespaces: wrt_enforcement,
+    pub root: wrt_enforcement,
+    pub limits: wrt_enforcement,
+    pub capabilities: wrt_enforcement,
+    pub privileges: wrt_enforcement,
+    pub selinux: wrt_enforcement,
+    pub files: wrt_enforcement,
+    pub descriptors: wrt_enforcement,
+    pub filter: wrt_enforcement,
+}
+/// How the program ended.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_confined_result {
+    pub end: u32,
+    pub code: i32,
+}
+/// Caller-provided storage. Fields are private. It may be moved between two calls.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_confined_process {
+    pub descriptor: i32,
+    pub process: i32,
+    pub fork_generation: u32,
+    pub killed: u32,
+    pub result: wrt_confined_result,
+    pub report: wrt_confined_report,
+    pub reserved: [u64; 4usize],
+}
+unsafe extern "C" {
+    /** Starts the program behind its walls. On error there is no process, and `process` is left as it
+ was.
+ Errors: INVALID_ARGUMENT (a rule above is broken), UNSUPPORTED, PERMISSION, LIMIT, STATE (a wall
+ that is required can't be put up; the text says which and what to do), NOT_FOUND (the program, a
+ folder or a file rule {0} is not there), NO_MEMORY, SYSTEM (os_code).
+ Cost: some 300 us, and what the program itself needs to start.*/
+    pub fn wrt_confined_process_start(
+        process: *mut wrt_confined_process,
+        config: *const wrt_confined_process_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Waits until the program has ended. timeout_ns: from now; 0: looks only; UINT64_MAX: no limit.
+ Errors: TIMED_OUT (it still runs), STATE (not started, after fork), SYSTEM (os_code). An end that
+ somebody else took the status of is no error but UNKNOWN.
+ Cost: two system calls, and the wait.*/
+    pub fn wrt_confined_process_wait(
+        process: *mut wrt_confined_process,
+        timeout_ns: u64,
+        result_out: *mut wrt_confined_result,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Kills the program with all its threads, and with a PID namespace all that it has started. It
+ has then to be waited for. One that has ended is no error.
+ Errors: STATE (not started, after fork), SYSTEM (os_code). Cost: a system call.  Threads: any.*/
+    pub fn wrt_confined_process_kill(process: *mut wrt_confined_process) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reports what holds of each wall. Errors: INVALID_ARGUMENT (NULL), STATE (not started).
+ Cost: constant.*/
+    pub fn wrt_confined_process_query(
+        process: *const wrt_confined_process,
+        report_out: *mut wrt_confined_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the object: kills the program if it still runs, and waits for that. A zeroed one is
+ accepted, so twice is harmless. After fork the program is left alone.
+ Errors: SYSTEM (os_code; the object is ended all the same). Cost: two system calls.*/
+    pub fn wrt_confined_process_deinit(process: *mut wrt_confined_process) -> wrt_status;
 }
 pub const WRT_LINUX_GUARD_BYTES_DEFAULT: wrt_linux_allocator_limit = 65536;
 pub const WRT_LINUX_NAME_SIZE: wrt_linux_allocator_limit = 80;
@@ -1961,6 +2587,68 @@ unsafe extern "C" {
         namespaces: u32,
         possible_out: *mut wrt_enforcement,
     ) -> wrt_status;
+}
+pub const WRT_LINUX_PRESSURE_LOW: wrt_linux_pressure_level = 1;
+pub const WRT_LINUX_PRESSURE_MEDIUM: wrt_linux_pressure_level = 2;
+pub const WRT_LINUX_PRESSURE_CRITICAL: wrt_linux_pressure_level = 3;
+/// How bad it is; each has a share of the window, see above.
+pub type wrt_linux_pressure_level = ::core::ffi::c_uint;
+pub const WRT_LINUX_PRESSURE_LOW_SHARE: wrt_linux_pressure_default = 50;
+pub const WRT_LINUX_PRESSURE_MEDIUM_SHARE: wrt_linux_pressure_default = 200;
+pub const WRT_LINUX_PRESSURE_CRITICAL_SHARE: wrt_linux_pressure_default = 100;
+pub const WRT_LINUX_PRESSURE_WINDOW_NS: wrt_linux_pressure_default = 2000000000;
+/// Thresholds, in thousandths of a window, and the window.
+pub type wrt_linux_pressure_default = ::core::ffi::c_uint;
+/// What to watch.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_pressure_config {
+    pub struct_size: u32,
+    pub low_share: u32,
+    pub medium_share: u32,
+    pub critical_share: u32,
+    pub window_ns: u64,
+    pub source: u64,
+    pub cgroup: *const wrt_linux_cgroup,
+    pub events: *mut wrt_events,
+}
+/// Caller-provided storage; it may be moved. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_pressure {
+    pub events: *mut wrt_events,
+    pub source: u64,
+    pub fork_generation: u32,
+    pub triggers: [i32; 3usize],
+    pub reserved: [u64; 2usize],
+}
+unsafe extern "C" {
+    /** Begins to watch. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (the kernel measures no
+ pressure: before Linux 5.2, or booted with psi=0; the remedy is psi=1), PERMISSION (before Linux
+ 6.4 it takes CAP_SYS_RESOURCE; later a window that is not a multiple of 2 s does), STATE (the
+ group), NO_MEMORY, SYSTEM. Cost: a dozen system calls.*/
+    pub fn wrt_linux_pressure_init(
+        pressure: *mut wrt_linux_pressure,
+        config: *const wrt_linux_pressure_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Waits for a level to be reached, and posts an event for each that was. timeout_ns: nanoseconds,
+ 0 does not wait, UINT64_MAX waits without limit. *count_out: events posted; one that the ring
+ had no room for is counted there as lost.
+ Errors: TIMED_OUT (there was none), STATE (not initialised, after fork, or the group was
+ removed), SYSTEM. Cost: one wait, and a read.*/
+    pub fn wrt_linux_pressure_collect(
+        pressure: *mut wrt_linux_pressure,
+        timeout_ns: u64,
+        count_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the watch. A zeroed one is accepted, so twice is harmless. It cannot fail but for
+ Errors: INVALID_ARGUMENT. Cost: three system calls.*/
+    pub fn wrt_linux_pressure_deinit(pressure: *mut wrt_linux_pressure) -> wrt_status;
 }
 pub const WRT_SANDBOX_PAGES_DEFAULT: wrt_sandbox_limit = 4096;
 pub const WRT_SANDBOX_MODULE_BYTES_DEFAULT: wrt_sandbox_limit = 16777216;
@@ -2298,207 +2986,6 @@ unsafe extern "C" {
     /** Ends the sandboxes that wait; those that were handed out are not the pool's any more. A zeroed
  pool is accepted. Errors: INVALID_ARGUMENT.*/
     pub fn wrt_sandbox_pool_deinit(pool: *mut wrt_sandbox_pool) -> wrt_status;
-}
-pub const WRT_SECCOMP_RULE_MAX: wrt_seccomp_limit = 256;
-pub const WRT_SECCOMP_ARGUMENT_MAX: wrt_seccomp_limit = 6;
-pub const WRT_SECCOMP_PROGRAM_MAX: wrt_seccomp_limit = 4096;
-pub const WRT_SECCOMP_ADDED_MAX: wrt_seccomp_limit = 4;
-pub const WRT_SECCOMP_ERROR_MAX: wrt_seccomp_limit = 4095;
-/// Sizes.
-pub type wrt_seccomp_limit = ::core::ffi::c_uint;
-pub const WRT_SECCOMP_HOST: wrt_seccomp_architecture = 0;
-pub const WRT_SECCOMP_X86_64: wrt_seccomp_architecture = 1;
-pub const WRT_SECCOMP_AARCH64: wrt_seccomp_architecture = 2;
-/// Whose numbers of system calls.
-pub type wrt_seccomp_architecture = ::core::ffi::c_uint;
-pub const WRT_SECCOMP_DEFAULT: wrt_seccomp_action = 0;
-pub const WRT_SECCOMP_ALLOW: wrt_seccomp_action = 1;
-pub const WRT_SECCOMP_LOG: wrt_seccomp_action = 2;
-pub const WRT_SECCOMP_ERRNO: wrt_seccomp_action = 3;
-pub const WRT_SECCOMP_TRAP: wrt_seccomp_action = 4;
-pub const WRT_SECCOMP_KILL: wrt_seccomp_action = 5;
-pub const WRT_SECCOMP_FOREIGN: wrt_seccomp_action = 6;
-/// What happens to a call.
-pub type wrt_seccomp_action = ::core::ffi::c_uint;
-pub const WRT_SECCOMP_EQUAL: wrt_seccomp_compare = 0;
-pub const WRT_SECCOMP_NOT_EQUAL: wrt_seccomp_compare = 1;
-pub const WRT_SECCOMP_LESS: wrt_seccomp_compare = 2;
-pub const WRT_SECCOMP_LESS_EQUAL: wrt_seccomp_compare = 3;
-pub const WRT_SECCOMP_GREATER: wrt_seccomp_compare = 4;
-pub const WRT_SECCOMP_GREATER_EQUAL: wrt_seccomp_compare = 5;
-pub const WRT_SECCOMP_MASKED_EQUAL: wrt_seccomp_compare = 6;
-/// How an argument is compared, as an unsigned 64-bit number.
-pub type wrt_seccomp_compare = ::core::ffi::c_uint;
-pub const WRT_SECCOMP_PROFILE_NONE: wrt_seccomp_profile = 0;
-/** read, write, mmap, munmap, mprotect, futex, clock_gettime, exit_group; else kill. Too few
- for a program with a C library.*/
-pub const WRT_SECCOMP_PROFILE_MINIMAL: wrt_seccomp_profile = 1;
-/** read from 0, write to 1, futex WAIT and WAKE, clock_gettime, exit_group; else kill, numbers
- without a name too.*/
-pub const WRT_SECCOMP_PROFILE_SEALED: wrt_seccomp_profile = 2;
-/** What an ordinary program with the GNU C library and threads needs: it reads and writes
- files, but makes no process, no socket, and nothing of the system's; else EPERM.*/
-pub const WRT_SECCOMP_PROFILE_STRICT: wrt_seccomp_profile = 3;
-/** All but what container runtimes take away: mounts, namespaces, modules, tracing, clocks,
- keys, io_uring, BPF; those get EPERM, clone3 ENOSYS.*/
-pub const WRT_SECCOMP_PROFILE_CONTAINER: wrt_seccomp_profile = 4;
-/// Rules that come ready made. They are meant for what they say and no more.
-pub type wrt_seccomp_profile = ::core::ffi::c_uint;
-pub const WRT_SECCOMP_TREE: wrt_seccomp_form = 0;
-pub const WRT_SECCOMP_LINEAR: wrt_seccomp_form = 1;
-/// The order in which a program looks for a call.
-pub type wrt_seccomp_form = ::core::ffi::c_uint;
-pub const WRT_SECCOMP_ALL_THREADS: wrt_seccomp_option = 1;
-pub const WRT_SECCOMP_LOG_FAILURES: wrt_seccomp_option = 2;
-/// For wrt_seccomp_load().
-pub type wrt_seccomp_option = ::core::ffi::c_uint;
-/** One argument of a call, compared. Pointers can't be followed: the text behind one may change
- after the filter has looked.*/
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_seccomp_argument {
-    pub index: u32,
-    pub compare: u32,
-    pub value: u64,
-    pub mask: u64,
-}
-/// What happens to a call whose compares all hold.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_seccomp_rule {
-    pub call: u32,
-    pub action: u32,
-    pub error: u32,
-    pub argument_count: u32,
-    pub arguments: [wrt_seccomp_argument; 6usize],
-}
-/// What a program is made of.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_seccomp_config {
-    pub struct_size: u32,
-    pub architecture: u32,
-    pub profile: u32,
-    pub form: u32,
-    pub default_action: u32,
-    pub default_error: u32,
-    pub unknown_action: u32,
-    pub unknown_error: u32,
-    pub foreign_action: u32,
-    pub rule_count: u32,
-    /** Borrowed for the call. Rules for a call replace all that the profile has for it. After one
- without compares, another one for the same call is refused: it could never decide.*/
-    pub rules: *const wrt_seccomp_rule,
-    pub exact: bool,
-    pub all_threads: bool,
-    pub log_failures: bool,
-    pub reserved: [u8; 5usize],
-}
-/// One instruction, as the kernel's struct sock_filter.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_seccomp_instruction {
-    pub code: u16,
-    pub jump_true: u8,
-    pub jump_false: u8,
-    pub value: u32,
-}
-/// What became of a config.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_seccomp_report {
-    pub instruction_count: u32,
-    pub call_count: u32,
-    pub architecture: u32,
-    pub load_options: u32,
-    pub added_count: u32,
-    pub reserved: u32,
-    pub added: [wrt_seccomp_rule; 4usize],
-}
-/// A system call, as a filter sees it.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_seccomp_call {
-    pub number: u32,
-    pub architecture: u32,
-    pub instruction_pointer: u64,
-    pub arguments: [u64; 6usize],
-}
-/// What a filter answers.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct wrt_seccomp_verdict {
-    pub action: u32,
-    pub error: u32,
-    pub raw: u32,
-    pub steps: u32,
-}
-unsafe extern "C" {
-    /** Compiles `config`. The program belongs to the caller; it is plain data and may be copied, kept
- and loaded by another process.
- program_out: room for `capacity` instructions; NULL with 0: only the report is wanted, whose
- instruction_count says how much room is needed.
- Errors: INVALID_ARGUMENT (a rule above is broken; {0} is the rule's index), UNSUPPORTED
- (reserved bytes), NO_MEMORY (capacity; {0} are needed), LIMIT (more than 4096 instructions).
- Cost: rules * log(rules) for the tree; some 10 us for 50 rules.*/
-    pub fn wrt_seccomp_compile(
-        config: *const wrt_seccomp_config,
-        program_out: *mut wrt_seccomp_instruction,
-        capacity: u32,
-        report_out: *mut wrt_seccomp_report,
-    ) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Says what a program answers to a call, without loading it. It takes the programs of others
- too, as far as they use what filters use: load of a word, AND, jumps, return.
- Errors: INVALID_ARGUMENT (a jump or a load leaves the program or the call), UNSUPPORTED (an
- instruction that this library does not know; {0} is its index).
- Cost: the instructions that the answer takes, at most `count`.*/
-    pub fn wrt_seccomp_simulate(
-        program: *const wrt_seccomp_instruction,
-        count: u32,
-        call: *const wrt_seccomp_call,
-        verdict_out: *mut wrt_seccomp_verdict,
-    ) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Loads a program for good, after PR_SET_NO_NEW_PRIVS, which holds for good too. It can't be
- taken back, not even by exec.
- options: bits of wrt_seccomp_option.
- Errors: INVALID_ARGUMENT (the kernel does not take the program), STATE (the process has more
- than one thread, and ALL_THREADS is not asked for: the other threads would go on without the
- filter; or thread {0} has other filters than this one), UNSUPPORTED (a kernel without seccomp,
- or a container that refuses it), SYSTEM (os_code).
- Cost: some 10 us, more under memory pressure.*/
-    pub fn wrt_seccomp_load(
-        program: *const wrt_seccomp_instruction,
-        count: u32,
-        options: u32,
-    ) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Says what is logged of what `log_failures` asks: nothing, all, or not the calls that only get an
- error number. Errors: INVALID_ARGUMENT (NULL). Cost: reads a file of /proc.*/
-    pub fn wrt_seccomp_logging(logging_out: *mut wrt_enforcement) -> wrt_status;
-}
-unsafe extern "C" {
-    /** Finds the number of the call of this name.
- architecture: one of wrt_seccomp_architecture. name: "read".
- Errors: INVALID_ARGUMENT (architecture), NOT_FOUND (this architecture has no such call, or this
- library does not know it yet; give the number itself then). Cost: linear in the 390 names.*/
-    pub fn wrt_seccomp_call_number(
-        architecture: u32,
-        name: *const ::core::ffi::c_char,
-        number_out: *mut u32,
-    ) -> wrt_status;
-}
-unsafe extern "C" {
-    /** The name of a call; static text, NULL if it has none here. Errors: none, it cannot fail.
- Cost: linear in the 390 names.*/
-    pub fn wrt_seccomp_call_name(
-        architecture: u32,
-        number: u32,
-    ) -> *const ::core::ffi::c_char;
 }
 pub const WRT_SELINUX_CONTEXT_SIZE: wrt_selinux_limit = 4096;
 /// Sizes.
