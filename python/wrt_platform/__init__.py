@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from wrt_platform.instance import step_wasm_execution as step_wasm_execution
     from wrt_platform.layout import Layout as Layout
     from wrt_platform.limits import Limits as Limits
+    from wrt_platform.limits import RunLimits as RunLimits
     from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
     from wrt_platform.linux.memory import LinuxAllocatorBuilder as LinuxAllocatorBuilder
     from wrt_platform.linux.sandbox import Sandbox as Sandbox
@@ -170,7 +171,7 @@ _HOMES = {
     "host_function": "PENDING HostFunction HostFunctionBuilder",
     "instance": "Instance InstanceBuilder InstanceUsage step_wasm_execution",
     "layout": "Layout",
-    "limits": "Limits",
+    "limits": "Limits RunLimits",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
     "linux.sandbox": "Sandbox SandboxBuilder SandboxPool SandboxPoolBuilder",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",

@@ -133,7 +133,7 @@ static void ask_twice(wrt__worker *worker, const uint64_t *words)
         wrt__store_ordered(&control->turn, WRT__TURN_WORKER);
     }
     wrt__worker_hand_over(worker);
-    wrt__worker_await(worker);
+    wrt__worker_await(worker, false);
 }
 
 static void attack(wrt__worker *worker, const plan *what)
@@ -172,7 +172,7 @@ static void attack(wrt__worker *worker, const plan *what)
         finish(worker, 0);
         break;
     default:
-        wrt__worker_await(worker);
+        wrt__worker_await(worker, false);
         break;
     }
 }
@@ -184,7 +184,7 @@ void wrt__worker_serve(wrt__worker *worker)
     plan what;
 
     for (;;) {
-        wrt__worker_await(worker);
+        wrt__worker_await(worker, false);
         const wrt__order order = worker->control->order;
         worker->control->usage.memory_pages = 1;
         worker->control->message = (wrt__message){.kind = WRT__MESSAGE_DONE};

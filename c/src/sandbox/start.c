@@ -99,6 +99,7 @@ static wrt_status map_shared(const char *operation, wrt__sandbox *state,
                                      .memory_bytes = plan->memory_bytes,
                                      .arena_bytes = plan->arena_bytes};
     state->looks = state->control->spins;
+    state->patience[0].looks = state->patience[1].looks = state->looks;
     return WRT_OK;
 }
 

@@ -47,10 +47,10 @@ typedef struct wrt__sandbox {
 
     /* The call. */
     uint32_t phase;
-    uint32_t serving; /* inside a host function */
-    uint32_t looks;   /* at the turn before sleeping, at most; 0 on one processor */
-    uint32_t spins;   /* the same, as they have paid */
-    uint32_t rests;
+    uint32_t serving;          /* inside a host function */
+    uint32_t looks;            /* at the turn before sleeping, at most; 0 on one processor */
+    uint32_t has_answered;     /* since the last order */
+    wrt__patience patience[2]; /* after orders, after answers */
     uint32_t host_calls;
     uint32_t is_asked;   /* a host function is being called, for the second time or more */
     uint32_t import;     /* that one */

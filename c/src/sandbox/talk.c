@@ -5,11 +5,9 @@
 #include "../core/atomic.h"
 #include "../core/port.h"
 #include "../linux/times.h"
+#include "../worker/patience.h"
 
-enum {
-    REST_WAITS = 32, /* waits without a look, before one is tried again */
-    BYTES_AT_ONCE = 64
-};
+enum { BYTES_AT_ONCE = 64 };
 
 uint64_t wrt__sandbox_now(void)
 {
@@ -26,25 +24,6 @@ uint64_t wrt__sandbox_after(uint64_t later)
 static bool has_turn(const wrt__sandbox *state)
 {
     return wrt__load_ordered(&state->control->turn) == WRT__TURN_PARENT;
-}
-
-static bool look(wrt__sandbox *state)
-{
-    const uint32_t most = state->looks;
-
-    if (state->spins == 0 && most != 0 && ++state->rests >= REST_WAITS) {
-        state->rests = 0;
-        state->spins = most;
-    }
-    for (uint32_t i = 0; i < state->spins; i++) {
-        if (has_turn(state)) {
-            state->spins = most;
-            return true;
-        }
-        wrt__spin_hint();
-    }
-    state->spins /= 2;
-    return has_turn(state);
 }
 
 enum wrt__sandbox_news wrt__sandbox_await_byte(const wrt__sandbox *state, uint64_t until)
@@ -89,7 +68,10 @@ enum wrt__sandbox_news wrt__sandbox_await(wrt__sandbox *state, uint64_t until)
 {
     wrt__control *const control = state->control;
 
-    if (look(state)) return WRT__NEWS_TURN;
+    if (wrt__look_for_turn(&state->patience[state->has_answered], &control->turn, WRT__TURN_PARENT,
+                           state->looks)) {
+        return WRT__NEWS_TURN;
+    }
     wrt__store_ordered(&control->parent_sleeps, 1);
     const enum wrt__sandbox_news news = sleep_for_turn(state, until);
     wrt__store_ordered(&control->parent_sleeps, 0);
@@ -102,6 +84,7 @@ void wrt__sandbox_order(wrt__sandbox *state, const wrt__order *order)
     wrt__control *const control = state->control;
 
     control->order = *order;
+    state->has_answered = order->kind == WRT__ORDER_ANSWER;
     wrt__store_ordered(&control->turn, WRT__TURN_WORKER);
     if (wrt__load_ordered(&control->worker_sleeps) == 0) return;
     while (send(state->socket, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR) {

@@ -28,7 +28,7 @@ static wrt_status ask(void *context, wrt_instance *caller, wrt_value *values)
     control->message = (wrt__message){.kind = WRT__MESSAGE_ASK, .import = door->index};
     wrt__worker_note_usage(door->worker, caller);
     wrt__worker_hand_over(door->worker);
-    wrt__worker_await(door->worker);
+    wrt__worker_await(door->worker, true);
     const wrt_status status = control->order.status;
     if (status != WRT_OK) return wrt_fail(status, "a host function", "the parent has the reason");
     memcpy(values, control->values, door->result_count * sizeof *values);

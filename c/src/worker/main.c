@@ -19,6 +19,6 @@ void wrt__worker_start(const uintptr_t *stack)
 {
     wrt__worker_find_clock(auxiliary(stack, AT_SYSINFO_EHDR));
     wrt__worker_seal(&the_worker);
-    the_worker.spins = the_worker.control->spins;
+    the_worker.patience[0].looks = the_worker.patience[1].looks = the_worker.control->spins;
     wrt__worker_serve(&the_worker);
 }

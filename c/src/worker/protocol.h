@@ -33,6 +33,13 @@ enum {
 /* Whose turn it is. */
 enum { WRT__TURN_PARENT = 0, WRT__TURN_WORKER = 1 };
 
+/* How long it pays to look at the turn before sleeping: each side learns it by itself, and for each
+ * kind of wait, since an answer comes soon and an order may take its time. */
+typedef struct wrt__patience {
+    uint32_t looks; /* as many as have paid */
+    uint32_t rests; /* waits since it gave up looking */
+} wrt__patience;
+
 /* What the worker does on its way to the seal; the number of one that fails is told. */
 enum wrt__worker_step {
     WRT__STEP_MAP = 1,

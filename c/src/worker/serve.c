@@ -229,7 +229,7 @@ static void drop_paused_call(void)
 void wrt__worker_serve(wrt__worker *worker)
 {
     for (;;) {
-        wrt__worker_await(worker);
+        wrt__worker_await(worker, false);
         const wrt__order order = worker->control->order;
         wrt__message message = {.kind = WRT__MESSAGE_DONE};
         worker->ran = false;

@@ -13,9 +13,8 @@ typedef struct wrt__worker {
     uint8_t *memory;        /* the guest's, all that it may ever have */
     uint8_t *arena;         /* zero; for the engine's tables and the guest's stack */
     size_t arena_used;
-    bool ran;       /* the last order ran code of the guest */
-    uint32_t spins; /* looks at the turn before sleeping, as they have paid */
-    uint32_t rests; /* waits since it gave up looking */
+    bool ran;                  /* the last order ran code of the guest */
+    wrt__patience patience[2]; /* with orders, with answers */
 } wrt__worker;
 
 /* Where entry_*.c leads; `stack` is the kernel's. It does not return. */
@@ -38,8 +37,9 @@ __attribute__((noreturn)) void wrt__worker_serve(wrt__worker *worker);
 
 /* ---- talk.c ---- */
 
-/* Waits until the parent gives the turn; ends the program if the parent is gone. */
-void wrt__worker_await(wrt__worker *worker);
+/* Waits until the parent gives the turn, with an order or an answer; ends the program if the parent
+ * is gone. */
+void wrt__worker_await(wrt__worker *worker, bool is_answer);
 
 /* Gives the turn to the parent. */
 void wrt__worker_hand_over(wrt__worker *worker);

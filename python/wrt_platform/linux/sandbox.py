@@ -149,6 +149,7 @@ class Sandbox:
         """
         wanted = Limits() if limits is None else limits
         is_raw = isinstance(module, ffi.CData)  # of a Module, which is validated here all the same
+        data: Any
         data, self._name = (module, "module") if is_raw else _bytes_of(module)
         self._timeout = wanted.timeout
         lent = list(self._lend(imports))

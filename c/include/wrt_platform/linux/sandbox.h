@@ -230,7 +230,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_sandbox_begin(wrt_sandbox *sandbox,
 /** Answers what the guest asks, on this thread, until its call has ended or `slice_ns` nanoseconds
  * are over (a host function that takes longer is waited for); *done_out says which. 0 does what
  * there is to do and returns.
- * Errors, all of which end the call (*done_out is true): TRAP, OUT_OF_FUEL, EXIT, HOST or what else
+ * Errors: all of which end the call (*done_out is true): TRAP, OUT_OF_FUEL, EXIT, HOST or what else
  * a host function returned; NOT_FOUND, INVALID_ARGUMENT (the function, its arguments); TIMED_OUT
  * (the process was killed), INTERRUPTED (wrt_sandbox_kill()), CRASHED (the process died: detail[0]
  * is the signal, 0 if there is none). STATE (no call is under way).
