@@ -36,11 +36,16 @@ static bool kernel_has_policy(void)
            access("/sys/fs/selinux/class/process", F_OK) == 0;
 }
 
+/* What was there stays there; but a confined context may not be able to look again. */
 bool wrt__selinux_is_there(void)
 {
+    static uint32_t seen;
+
+    if (__atomic_load_n(&seen, __ATOMIC_RELAXED) != 0) return true;
     pthread_once(&once, load_library);
-    if (ask_enabled != NULL && ask_enabled() == 1) return true;
-    return kernel_has_policy();
+    if ((ask_enabled == NULL || ask_enabled() != 1) && !kernel_has_policy()) return false;
+    __atomic_store_n(&seen, 1, __ATOMIC_RELAXED);
+    return true;
 }
 
 static wrt_status require(const char *operation, bool is_there)
