@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from wrt_platform.errors import InvalidArgumentError
 
-__all__ = ["Limits", "parse_duration", "parse_size"]
+__all__ = ["Limits", "RunLimits", "parse_duration", "parse_size"]
 
 _PAGE = 65536
 _FUEL_MAX = (2**63 - 1) // 2
@@ -49,10 +49,33 @@ class Limits(_Limits):
     ) -> Limits:
         return super().__new__(cls, _memory(memory), _fuel(fuel), _timeout(timeout))
 
+    @classmethod
+    def from_environment(
+        cls,
+        share: float = 0.5,
+        fuel: int | None = None,
+        timeout: float | str | None = None,
+        root: str = "",
+    ) -> Limits:
+        """As much memory as `share` of what this process can still have, here and now: within its
+        container, its control groups, its address space and the machine, but at least a page.
+        root: see wrt_platform.linux.container."""
+        from wrt_platform.linux.container import detect_resources
+
+        if not 0 < share <= 1:  # a NaN is neither
+            raise InvalidArgumentError(f"share is {share}, not above 0 and at most 1")
+        available = detect_resources(root).memory_available
+        if available is None:
+            return cls(None, fuel, timeout)
+        return cls(max(_PAGE, int(available * share)), fuel, timeout)
+
     @property
     def pages(self) -> int | None:
         """The memory limit in pages of 64 KiB."""
         return None if self.memory is None else self.memory // _PAGE
+
+
+RunLimits = Limits
 
 
 def parse_size(text: str) -> int:
