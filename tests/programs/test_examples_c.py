@@ -132,6 +132,18 @@ def test_runtime_keeps_its_limits_on_both_systems(
     assert call(folder, prefix, "runtime", "vxworks").returncode == 2
 
 
+@pytest.mark.row("SC-5")
+@pytest.mark.parametrize("way", ["by_cmake", "by_pkg_config"])
+def test_program_runs_sealed(way: str, prefix: Path, request: pytest.FixtureRequest) -> None:
+    done = call(request.getfixturevalue(way), prefix, "sandbox", "queens.wasm")
+    assert done.returncode == 0
+    assert done.stdout == (PROGRAMS / "expected/queens.txt").read_text()
+    assert "system calls       enforced" in done.stderr
+    assert (
+        call(request.getfixturevalue(way), prefix, "sandbox", "queens.wasm", "99").returncode == 1
+    )
+
+
 def test_nothing_leaks(by_cmake: Path, prefix: Path) -> None:
     """Every way out gives everything back: valgrind counts what C and kernel gave."""
     if shutil.which("valgrind") is None:

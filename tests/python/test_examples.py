@@ -36,6 +36,18 @@ def test_runtime_says_the_same_as_in_c() -> None:
     assert run.stdout == ON_LINUX + ON_QNX
 
 
+@pytest.mark.row("SC-5")
+def test_sandbox_runs_a_program_and_ends_one_that_does_not() -> None:
+    run = subprocess.run(
+        [sys.executable, ROOT / "examples/python/sandbox.py"], capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    lines = run.stdout.splitlines()
+    assert lines[:3] == ["5 queens: 10 ways, 54 calls", "system calls enforced", lines[2]]
+    assert "4 queens: 2 ways" in lines[2]
+    assert lines[-1] == "killed after 0.1 s: killed"
+
+
 @pytest.mark.parametrize(
     ("example", "first", "name"),
     [("quickstart", "def run_a_program", "DIVIDE"), ("runtime", "MIB =", "GUEST")],
