@@ -243,8 +243,7 @@ static wrt_status check_rules(const char *operation, const wrt_landlock_config *
 
 static wrt_status check_config(const char *operation, const wrt_landlock_config *config)
 {
-    if (!wrt__is_zero(config->reserved, sizeof config->reserved) ||
-        !wrt__is_zero(config->reserved_for_ports, sizeof config->reserved_for_ports)) {
+    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes are not zero");
     }
     if (config->rule_count > WRT_LANDLOCK_RULE_MAX || config->port_count > WRT_LANDLOCK_RULE_MAX) {

@@ -67,13 +67,12 @@ typedef struct wrt_landlock_config {
     uint32_t struct_size; /* sizeof(wrt_landlock_config); 0 is refused */
     uint32_t rule_count;
     const wrt_landlock_rule *rules; /* borrowed for the call */
-    uint32_t port_count;
-    uint8_t reserved_for_ports[4];  /* zero */
     const wrt_landlock_port *ports; /* borrowed for the call; any port restricts TCP */
-    bool network;                   /* TCP is restricted, to `ports` */
+    uint32_t port_count;
+    bool network;        /* TCP is restricted, to `ports` */
     bool scope;          /* no signals to, and no abstract sockets of, processes outside */
     bool this_thread;    /* although there are others, which stay free */
-    uint8_t reserved[5]; /* zero */
+    uint8_t reserved[1]; /* zero */
 } wrt_landlock_config;
 
 /** What became of it. */
