@@ -99,8 +99,9 @@ typedef struct wrt_confined_process_config {
     uint32_t processes;       /* of this user, threads too (RLIMIT_NPROC); 0: no limit */
     uint32_t namespaces;      /* bits of wrt_namespace; 0: USER, MOUNT, PID, IPC and UTS;
                                  NETWORK costs 0.4 ms, and the strict filter has no sockets */
-    uint32_t user_id;         /* with has_user: the program's user and group; takes root, and */
-    uint32_t group_id;        /* leaves out the user namespace, whose only user is its maker */
+    uint32_t user_id;         /* with has_user: the program's user; takes root, and leaves out
+                                 the user namespace, whose only user is its maker */
+    uint32_t group_id;        /* with has_user: the program's only group */
     int32_t standard_input;   /* 0: that of this process; WRT_CONFINED_NULL; or a descriptor */
     int32_t standard_output;  /* 0: that of this process; the same */
     int32_t standard_error;   /* 0: that of this process; the same */
