@@ -52,6 +52,7 @@ from wrt_platform.linux.sandbox import SandboxEnd, sandbox_program
 
 pytestmark = pytest.mark.row("SC-5")
 
+KERNEL = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 PROGRAMS = ROOT / "examples/programs"
 LISTED: list[dict[str, Any]] = json.loads((PROGRAMS / "programs.json").read_text())
 
@@ -368,6 +369,18 @@ def test_command_runs_sealed_and_reports_its_walls() -> None:
     assert walls["system calls"] == walls["no new privileges"] == "enforced"
 
 
+def test_ctrl_c_is_the_commands_alone(tmp_path: Path) -> None:
+    """A terminal sends it to the whole group; the sandbox is in none of the terminal's."""
+    spin = tmp_path / "spin.wasm"
+    spin.write_bytes(programs.SPIN)
+    command = [sys.executable, "-m", "wrt_platform.cli", "run", "--sandbox", "sealed", str(spin)]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    time.sleep(1)
+    os.killpg(started.pid, signal.SIGINT)
+    _, said = started.communicate(timeout=20)
+    assert (started.returncode, said) == (130, "wrt: interrupted\n")
+
+
 def test_command_says_that_strict_is_not_there() -> None:
     command = [sys.executable, "-m", "wrt_platform.cli", "run", "--sandbox", "strict"]
     command.append(str(PROGRAMS / "queens.wasm"))
@@ -481,10 +494,11 @@ def test_a_thousand_starts_lose_nothing(mode: str) -> None:
     traps = counted.pop("TrapError", 0)
     killed = counted.pop(f"CrashedError {int(signal.SIGTERM)}", 0)
     unknown = counted.pop("CrashedError 0", 0) if mode in ("ignored", "thief") else 0
-    state = counted.pop("StateError", 0)
     assert counted == {}
-    assert traps + killed + unknown + state == count
-    assert killed + unknown + state >= count // 3 - 5
+    assert killed + unknown == (count + 2) // 3
+    assert traps == count - killed - unknown
+    if KERNEL >= (6, 15):
+        assert unknown == 0, "the kernel tells a status that somebody else has taken"
     assert (lost, child) == ("0", "no child")
 
 

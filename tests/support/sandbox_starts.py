@@ -10,13 +10,15 @@ import sys
 import threading
 from typing import Any
 
-from wrt_platform import Sandbox, SandboxBuilder, WrtError
+from wrt_platform import Sandbox, SandboxBuilder, WrtError, i32
+from wrt_platform.wat import assemble
 
-DIVIDE = bytes.fromhex(
-    "0061736d010000000105016000017f030201000707010364697600000a0901070041014100 6e0b".replace(
-        " ", ""
-    )
-)
+# Calls env.hit, and then divides by zero.
+DIVIDE = assemble("""(module
+  (import "env" "hit" (func $hit (param i32)))
+  (func (export "div") (param i32)
+    (call $hit (local.get 0))
+    (drop (i32.div_u (i32.const 1) (i32.const 0)))))""")
 
 
 def thief() -> None:
@@ -29,11 +31,16 @@ def thief() -> None:
 
 
 def how_it_ended(sandbox: Sandbox, number: int) -> str:
-    sandbox.load(DIVIDE)
+    """Every third is killed in the middle of its call."""
+    process = sandbox.report.process
+
+    def hit(times: i32) -> None:
+        if times % 3 == 0:
+            os.kill(process, signal.SIGTERM)
+
+    sandbox.load(DIVIDE, {"env": {"hit": hit}})
     try:
-        if number % 3 == 0:
-            os.kill(sandbox.report.process, signal.SIGTERM)
-        sandbox.call("div")
+        sandbox.call("div", number)
     except WrtError as error:
         name = type(error).__name__
         return f"{name} {getattr(error, 'signal', '')}".strip()

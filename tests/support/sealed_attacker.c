@@ -20,6 +20,8 @@ enum attack {
     SLEEP = 10          /* never answers */
 };
 
+enum { TRIES = 30000 };
+
 typedef struct plan {
     uint64_t attack;
     uint64_t words[8];
@@ -164,7 +166,7 @@ static void attack(wrt__worker *worker, const plan *what)
         ring(worker, w[0]);
         break;
     case ASK_AND_CHANGE:
-        for (uint32_t i = 0; i < 2000; i++) ask_and_change(worker, w);
+        for (uint32_t i = 0; i < TRIES; i++) ask_and_change(worker, w);
         finish(worker, 0);
         break;
     case ASK_TWICE:

@@ -7,6 +7,8 @@ pub mod cgroups;
 pub mod confined_process;
 #[cfg(feature = "alloc")]
 pub mod landlock;
+#[cfg(feature = "std")]
+pub mod container;
 pub mod memory;
 pub mod namespaces;
 #[cfg(feature = "std")]
