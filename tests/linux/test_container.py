@@ -11,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -327,7 +328,7 @@ def test_each_read_that_fails_is_survived_or_told(tmp_path: Path) -> None:
         out = ffi.new(f"wrt_linux_{name} *")
         call = f"wrt_linux_{name}_detect"
         for code in (errno.EACCES, errno.EIO):
-            for failure in walk(library, code, lambda call=call, out=out: library(call, root, out)):
+            for failure in walk(library, code, partial(library, call, root, out)):
                 assert failure.operation == call.encode()
                 assert failure.os_code == code
 

@@ -127,6 +127,12 @@ bool wrt__cgroup_parent(const char *path, uint32_t mount_length, char parent_out
 
 /* ---- Plan ---- */
 
+/* A parent that is not there is for init to tell. */
+static bool may_have_groups(const char *parent)
+{
+    return wrt__sys_may_write(parent) == 0 || errno == ENOENT;
+}
+
 wrt_status wrt_linux_cgroup_plan_of(const wrt_linux_cgroup_config *config,
                                     wrt_linux_cgroup_plan *plan_out)
 {
@@ -144,6 +150,10 @@ wrt_status wrt_linux_cgroup_plan_of(const wrt_linux_cgroup_config *config,
                        block.obstacle == WRT_LINUX_CGROUP_HAS_PROCESSES &&
                        strcmp(block.path, where.parent) == 0;
     if (moves) block = (wrt__cgroup_block){0};
+    if (block.obstacle == WRT_LINUX_CGROUP_FREE && !may_have_groups(where.parent)) {
+        block.obstacle = WRT_LINUX_CGROUP_NOT_PERMITTED;
+        memcpy(block.path, where.parent, sizeof where.parent);
+    }
     plan_out->enabled = wanted & wrt__cgroup_controllers(where.parent, "cgroup.subtree_control");
     plan_out->blocked = block.blocked;
     plan_out->to_enable = wanted & ~plan_out->enabled & ~block.blocked;

@@ -74,7 +74,7 @@ class CgroupPlan(NamedTuple):
     enabled: CgroupController  # that the new group would have already
     to_enable: CgroupController  # that would be enabled
     blocked: CgroupController  # that can't be had
-    obstacle: LinuxCgroupObstacle  # of the first that is blocked
+    obstacle: LinuxCgroupObstacle  # of the first that is blocked, or of the group itself
     blocked_controller: CgroupController  # the first that is blocked
     blocker: str  # the group that is in the way; empty: none
     remedy: str

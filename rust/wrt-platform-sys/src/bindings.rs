@@ -2086,13 +2086,12 @@ pub struct wrt_landlock_config {
     pub struct_size: u32,
     pub rule_count: u32,
     pub rules: *const wrt_landlock_rule,
-    pub port_count: u32,
-    pub reserved_for_ports: [u8; 4usize],
     pub ports: *const wrt_landlock_port,
+    pub port_count: u32,
     pub network: bool,
     pub scope: bool,
     pub this_thread: bool,
-    pub reserved: [u8; 5usize],
+    pub reserved: [u8; 1usize],
 }
 /// What became of it.
 #[repr(C)]
@@ -2460,6 +2459,90 @@ unsafe extern "C" {
  accepted, so twice is harmless. After fork the program is left alone.
  Errors: SYSTEM (os_code; the object is ended all the same). Cost: two system calls.*/
     pub fn wrt_confined_process_deinit(process: *mut wrt_confined_process) -> wrt_status;
+}
+pub const WRT_LINUX_RUNTIME_NONE: wrt_linux_runtime = 0;
+pub const WRT_LINUX_RUNTIME_DOCKER: wrt_linux_runtime = 1;
+pub const WRT_LINUX_RUNTIME_PODMAN: wrt_linux_runtime = 2;
+pub const WRT_LINUX_RUNTIME_KUBERNETES: wrt_linux_runtime = 3;
+pub const WRT_LINUX_RUNTIME_LXC: wrt_linux_runtime = 4;
+pub const WRT_LINUX_RUNTIME_NSPAWN: wrt_linux_runtime = 5;
+pub const WRT_LINUX_RUNTIME_OTHER_CONTAINER: wrt_linux_runtime = 6;
+pub const WRT_LINUX_RUNTIME_SYSTEMD: wrt_linux_runtime = 7;
+pub const WRT_LINUX_RUNTIME_WSL: wrt_linux_runtime = 8;
+/// What a process can run in.
+pub type wrt_linux_runtime = ::core::ffi::c_uint;
+pub const WRT_LINUX_CONFIDENCE_NONE: wrt_linux_confidence = 0;
+pub const WRT_LINUX_CONFIDENCE_HINT: wrt_linux_confidence = 1;
+pub const WRT_LINUX_CONFIDENCE_CERTAIN: wrt_linux_confidence = 2;
+/// How much a sign is worth.
+pub type wrt_linux_confidence = ::core::ffi::c_uint;
+pub const WRT_LINUX_EVIDENCE_MAX: wrt_linux_evidence_limit = 16;
+/// Sizes.
+pub type wrt_linux_evidence_limit = ::core::ffi::c_uint;
+/// One sign.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_evidence {
+    pub text: *const ::core::ffi::c_char,
+    pub runtime: u32,
+    pub confidence: u32,
+}
+/// What was found. Layers can stand in each other: a container of Docker's in Kubernetes on WSL.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_environment {
+    pub environment: u32,
+    pub confidence: u32,
+    pub layers: u32,
+    pub evidence_count: u32,
+    pub evidence: [wrt_linux_evidence; 16usize],
+}
+pub const WRT_LINUX_LIMIT_NONE: wrt_linux_limit_source = 0;
+pub const WRT_LINUX_LIMIT_MACHINE: wrt_linux_limit_source = 1;
+pub const WRT_LINUX_LIMIT_CGROUP_V2: wrt_linux_limit_source = 2;
+pub const WRT_LINUX_LIMIT_CGROUP_V1: wrt_linux_limit_source = 3;
+pub const WRT_LINUX_LIMIT_AFFINITY: wrt_linux_limit_source = 4;
+pub const WRT_LINUX_LIMIT_ADDRESS_SPACE: wrt_linux_limit_source = 5;
+/// What sets a limit.
+pub type wrt_linux_limit_source = ::core::ffi::c_uint;
+/// What this process may use. Numbers that nothing limits are UINT64_MAX.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_resources {
+    pub memory_total: u64,
+    pub memory_limit: u64,
+    pub memory_available: u64,
+    pub cpu_quota_milli: u64,
+    pub pids_limit: u64,
+    pub cpu_count: u32,
+    pub cpu_milli: u32,
+    pub memory_source: u32,
+    pub memory_depth: u32,
+    pub cpu_source: u32,
+    pub cgroup_layout: u32,
+}
+unsafe extern "C" {
+    /** Looks for signs of containers and managers below `root`; "" is the system itself.
+ Errors: INVALID_ARGUMENT, LIMIT (root is too long), SYSTEM (/proc/self can't be read).
+ Cost: a dozen small files, and /proc/self/mountinfo.*/
+    pub fn wrt_linux_environment_detect(
+        root: *const ::core::ffi::c_char,
+        environment_out: *mut wrt_linux_environment,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The name of a runtime: "kubernetes". Static text; "none" for what is unknown. It cannot fail.
+    pub fn wrt_linux_runtime_name(runtime: u32) -> *const ::core::ffi::c_char;
+}
+unsafe extern "C" {
+    /** Finds what this process may use. Groups that can't be seen from within a container's namespace
+ are not counted; their limits hold nevertheless. RLIMIT_AS is always this process's own.
+ Errors: INVALID_ARGUMENT, LIMIT, SYSTEM (/proc/self can't be read).
+ Cost: four small files for each group above.*/
+    pub fn wrt_linux_resources_detect(
+        root: *const ::core::ffi::c_char,
+        resources_out: *mut wrt_linux_resources,
+    ) -> wrt_status;
 }
 pub const WRT_LINUX_GUARD_BYTES_DEFAULT: wrt_linux_allocator_limit = 65536;
 pub const WRT_LINUX_NAME_SIZE: wrt_linux_allocator_limit = 80;
@@ -2829,7 +2912,7 @@ unsafe extern "C" {
     /** Answers what the guest asks, on this thread, until its call has ended or `slice_ns` nanoseconds
  are over (a host function that takes longer is waited for); *done_out says which. 0 does what
  there is to do and returns.
- Errors, all of which end the call (*done_out is true): TRAP, OUT_OF_FUEL, EXIT, HOST or what else
+ Errors: all of which end the call (*done_out is true): TRAP, OUT_OF_FUEL, EXIT, HOST or what else
  a host function returned; NOT_FOUND, INVALID_ARGUMENT (the function, its arguments); TIMED_OUT
  (the process was killed), INTERRUPTED (wrt_sandbox_kill()), CRASHED (the process died: detail[0]
  is the signal, 0 if there is none). STATE (no call is under way).

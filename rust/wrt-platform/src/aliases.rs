@@ -13,6 +13,10 @@ pub mod builtins {
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use crate::linux::cgroups as linux_cgroups;
 
+/// Containers, as the documents call the module.
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use crate::linux::container as linux_container;
+
 /// Linear memory from Linux, as the documents call the module.
 #[cfg(target_os = "linux")]
 pub use crate::linux::memory as linux_memory;

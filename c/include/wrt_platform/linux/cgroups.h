@@ -94,7 +94,8 @@ typedef struct wrt_linux_cgroup_plan {
     uint32_t enabled;            /* controllers that the new group would have already */
     uint32_t to_enable;          /* that would be enabled */
     uint32_t blocked;            /* that can't be had */
-    uint32_t obstacle;           /* of the first that is blocked; wrt_linux_cgroup_obstacle */
+    uint32_t obstacle;           /* of the first that is blocked, or of the group itself if none
+                                    is; wrt_linux_cgroup_obstacle */
     uint32_t blocked_controller; /* the first that is blocked */
     uint32_t reserved;
     const char *remedy; /* what to do about it; static text, never NULL */
