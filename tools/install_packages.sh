@@ -27,6 +27,7 @@ python3 -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.
 
 if [ "${1:-}" = "--bench" ]; then # what others are compared with
     [ -e /usr/include/uv.h ] || want libuv1-dev
+    [ -e /usr/include/seccomp.h ] || want libseccomp-dev
     have bwrap || want bubblewrap
 elif [ "${1:-}" != "--build-only" ]; then
     have clang || want clang
@@ -41,6 +42,7 @@ elif [ "${1:-}" != "--build-only" ]; then
         have busybox || want busybox-static
         have modprobe || [ -x /sbin/modprobe ] || want kmod
         have cpio || want cpio
+        have secilc || [ -x /usr/bin/secilc ] || want secilc
         have xz || want xz-utils
     fi
     version=$(clang_version)
