@@ -150,6 +150,8 @@ static wrt_enforcement enforced(const char *reason)
     return (wrt_enforcement){reason, WRT_ENFORCEMENT_ENFORCED, 0};
 }
 
+/* One that is not there is dropped as well: asking first would cost as much. Beyond the last one
+ * that the kernel knows, the answer is EINVAL. */
 static wrt_status drop_bounds(const char *operation, const wrt_capabilities *had, uint64_t kept,
                               wrt_enforcement *report)
 {
@@ -159,11 +161,10 @@ static wrt_status drop_bounds(const char *operation, const wrt_capabilities *had
                                     WRT_ENFORCEMENT_PARTIAL, 0};
         return WRT_OK;
     }
-    for (uint32_t one = 0; one <= had->last; one++) {
-        if ((kept >> one & 1) != 0 || (had->bounding >> one & 1) == 0) continue;
-        if (wrt__sys_prctl(PR_CAPBSET_DROP, one, 0) != 0) {
-            return fail_for(operation, "prctl(PR_CAPBSET_DROP) of capability {0} failed", one);
-        }
+    for (uint32_t one = 0; one < 64; one++) {
+        if ((kept >> one & 1) != 0 || wrt__sys_prctl(PR_CAPBSET_DROP, one, 0) == 0) continue;
+        if (errno == EINVAL && one > 0) break;
+        return fail_for(operation, "prctl(PR_CAPBSET_DROP) of capability {0} failed", one);
     }
     *report = enforced("out of the bounding set");
     return WRT_OK;
@@ -224,10 +225,13 @@ static wrt_status drop_sets(const char *operation, uint64_t kept, uint32_t optio
 wrt_status wrt__capabilities_drop(const char *operation, uint64_t kept, uint32_t options,
                                   wrt_capabilities_report *report)
 {
-    wrt_capabilities had;
-    wrt_status status = wrt_capabilities_current(&had);
+    wrt_capabilities had = {0};
 
-    if (status == WRT_OK) status = drop_bounds(operation, &had, kept, &report->bounding);
+    if (read_sets(&had) != 0) return fail_for(operation, "capget failed", 0);
+    const int securebits = wrt__sys_prctl(PR_GET_SECUREBITS, 0, 0);
+    if (securebits < 0) return fail_for(operation, "prctl(PR_GET_SECUREBITS) failed", 0);
+    had.securebits = (uint32_t)securebits;
+    wrt_status status = drop_bounds(operation, &had, kept, &report->bounding);
     if (status == WRT_OK) status = clear_ambient(operation, &report->ambient);
     if (status == WRT_OK) status = set_securebits(operation, &had, options, &report->securebits);
     return status == WRT_OK ? drop_sets(operation, kept & had.permitted, options, report) : status;

@@ -254,16 +254,26 @@ static wrt_status set_selinux(wrt__confined_start *start)
 
 /* ---- Files ---- */
 
-static bool is_there(const char *path)
-{
-    return access(path, F_OK) == 0;
-}
-
 static uint32_t add_rule(wrt_landlock_rule *rules, uint32_t count, const char *path,
                          uint32_t access_bits)
 {
     rules[count] = (wrt_landlock_rule){path, access_bits, 0};
     return count + 1;
+}
+
+static bool is_there(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+/* Most systems have /lib and its like as links into /usr, which the rule for that covers. */
+static bool leads_into_usr(const char *path)
+{
+    char target[8];
+    const ssize_t length = readlink(path, target, sizeof target);
+
+    if (length < 3) return false;
+    return strncmp(target, "usr", 3) == 0 || (length > 3 && strncmp(target, "/usr", 4) == 0);
 }
 
 static uint32_t add_system(wrt_landlock_rule *rules, uint32_t count)
@@ -272,7 +282,7 @@ static uint32_t add_system(wrt_landlock_rule *rules, uint32_t count)
     static const char *const others[] = {"/etc/ld.so.cache", "/dev/null"};
 
     for (uint32_t index = 0; index < 5; index++) {
-        if (!is_there(folders[index])) continue;
+        if (leads_into_usr(folders[index]) || !is_there(folders[index])) continue;
         count = add_rule(rules, count, folders[index], WRT_LANDLOCK_READ | WRT_LANDLOCK_EXECUTE);
     }
     for (uint32_t index = 0; index < 2; index++) {
