@@ -17,7 +17,7 @@ typedef struct wrt__worker {
     wrt__patience patience[2]; /* with orders, with answers */
 } wrt__worker;
 
-/* Where entry_*.c leads; `stack` is the kernel's. It does not return. */
+/* Where start_*.c leads; `stack` is the kernel's. It does not return. */
 __attribute__((noreturn)) void wrt__worker_start(const uintptr_t *stack);
 
 /* Ends the program. */
