@@ -121,7 +121,7 @@ PLACES = {
 def test_own_group_is_found(tree: Tree, name: str) -> None:
     mounts, own, path, outside = PLACES[name]
     tree.see(mounts, own)
-    for place in ("/sys/fs/cgroup", path):
+    for place in ("/sys/fs/cgroup", "/sys/fs/cgroup4", path):  # the second is nobody's
         tree.group(place, "cpu io memory pids")
     found = locate_cgroup(str(tree.root))
     assert found.path == f"{tree.root}{path}"
@@ -130,6 +130,15 @@ def test_own_group_is_found(tree: Tree, name: str) -> None:
     assert found.controllers == ALL
     has_v1 = any(" cgroup " in line for line in mounts)
     assert found.layout == (LinuxCgroupLayout.HYBRID if has_v1 else LinuxCgroupLayout.V2)
+
+
+@pytest.mark.row("CG-1")
+def test_the_rest_of_a_long_line_is_no_line(tree: Tree) -> None:
+    """A piece of 8191 bytes fits; what follows it looks like a mount."""
+    tree.see([OTHER.ljust(8191) + v2(point="/sys/fs/wrong"), v2()], "0::/a\n")
+    for place in ("/sys/fs/wrong/a", "/sys/fs/cgroup/a"):
+        tree.group(place)
+    assert locate_cgroup(str(tree.root)).path == f"{tree.root}/sys/fs/cgroup/a"
 
 
 @pytest.mark.row("CG-1")

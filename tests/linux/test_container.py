@@ -173,7 +173,7 @@ ROOTS: dict[str, tuple[Files, ContainerEnvironment, set[ContainerEnvironment]]] 
     ),
     "shell in a desktop session": (
         {
-            "proc/self/cgroup": "0::/user.slice/user-1.slice/user@1.service/app.slice/a.scope\n",
+            "proc/self/cgroup": "0::/user.slice/user-1.slice/user@1.service/app.slice/a.service\n",
             "proc/self/environ": "INVOCATION_ID=12ab\0",
         },
         NONE,
@@ -227,19 +227,23 @@ def test_a_machine_without_limits(tmp_path: Path) -> None:
 
 @pytest.mark.row("CT-1")
 def test_the_least_limit_above_counts_and_what_is_used_there(tmp_path: Path) -> None:
-    """Own group may have 4 GiB; the one above 1 GiB, of which others use most; the top of all."""
+    """Own group may have 4 GiB, the one above it 1 GiB, the one above that 2 GiB."""
     files = {"proc/self/cgroup": "0::/a/b/c\n"}
-    files |= group("/a", memory_max="2147483648", memory_current="2000000000", cpu_max="max 100000")
+    files |= group("/a", memory_max="2147483648", memory_current="500000000", cpu_max="max 100000")
     files |= group("/a/b", memory_max="1073741824", memory_current="73741824", pids_max="70")
     files |= group("/a/b/c", memory_max="4294967296", memory_current="1", cpu_max="150000 100000")
     found = detect_resources(fake(tmp_path, files))
     assert found.memory_limit == GIB
     assert (found.memory_source, found.memory_depth) == (LinuxLimitSource.CGROUP_V2, 2)
-    assert found.memory_available == 2147483648 - 2000000000  # less than what /a/b has left
+    assert found.memory_available == 10**9  # that /a/b has left
     assert (found.cpu_quota, found.cpus) == (1.5, 1.5)
     assert found.cpu_source == LinuxLimitSource.CGROUP_V2
     assert found.pids_limit == 70
     assert found.cgroup_layout == LinuxCgroupLayout.V2
+    others = tmp_path / "sys/fs/cgroup/a/memory.current"
+    others.write_text("2000000000\n")  # by neighbours of /a/b
+    now = detect_resources(str(tmp_path))
+    assert (now.memory_limit, now.memory_available) == (GIB, 2147483648 - 2000000000)
 
 
 @pytest.mark.row("CT-1")
