@@ -123,7 +123,7 @@ def _run_parser(commands: Any) -> None:
         "--sandbox",
         choices=("sealed", "strict", "none"),
         default="none",
-        help="sealed: in a process of its own, with four system calls",
+        help="sealed: in a process with four system calls; strict: with all of wrt behind walls",
     )
     add(
         "--report",

@@ -135,7 +135,8 @@ def run(
     imports: what the module imports beside WASI, as Instance takes it; in a sandbox, functions that
     say their types.
     sandbox: "sealed": the module is validated and run in a process that has given up nearly every
-    system call; "strict": not there yet (UnsupportedError); None or "none": in this process.
+    system call; "strict": this package as a whole runs in a process behind namespaces, Landlock and
+    a filter, and nothing can be lent to it by `imports`; None or "none": in this process.
 
     A program's trap and a limit that it reaches are told by the Result (`error`, `trap`); the
     same in a function is raised, since there is no value. Raises for a module that can't be
@@ -175,11 +176,18 @@ def _run_sealed(
     env: Mapping[str, str] | None,
     dirs: Folders,
 ) -> Result:
-    from wrt_platform.sealed_run import SealedRun
-
     function = args if isinstance(args, str) else None
     if function is None and arguments:
         raise TypeError("arguments of a program are one list: run(module, ['a', 'b'])")
+    if profile == "strict":
+        from wrt_platform.strict_run import run_strict
+
+        words = [] if function is not None else [str(word) for word in args]
+        return run_strict(
+            module, words, function, arguments, limits, imports, streams, env or {}, _folders(dirs)
+        )
+    from wrt_platform.sealed_run import SealedRun
+
     run = SealedRun(module, limits, imports, profile)
     try:
         run.open_streams(*streams)

@@ -383,12 +383,57 @@ def test_ctrl_c_is_the_commands_alone(tmp_path: Path) -> None:
     assert (started.returncode, said) == (130, "wrt: interrupted\n")
 
 
-def test_command_says_that_strict_is_not_there() -> None:
+# ---- The profile strict ----
+
+
+def strict(*words: Any, **settings: Any) -> Any:
+    return run(*words, sandbox="strict", **settings)
+
+
+@pytest.mark.parametrize("program", LISTED, ids=lambda program: program["name"])
+def test_programs_print_behind_the_strict_walls_what_they_print_here(
+    program: dict[str, Any],
+) -> None:
+    folder = program.get("directory")
+    folders = {folder: PROGRAMS / folder} if folder else {}
+    result = strict(PROGRAMS / f"{program['name']}.wasm", program["arguments"], dirs=folders)
+    assert (result.exit_code, result.stderr) == (0, b"")
+    assert result.stdout == (PROGRAMS / f"expected/{program['name']}.txt").read_bytes()
+    held = {wall.name: wall.state for wall in result.enforced}
+    assert held["filter"] is held["privileges"] is EnforcementState.ENFORCED
+
+
+def test_ends_behind_the_strict_walls_are_those_of_a_run_here() -> None:
+    for guest, code in ((programs.TRAP, 134), (programs.SPIN, 124), (programs.HUNGRY, 126)):
+        here = run(guest, timeout=0.3)
+        there = strict(guest, timeout=0.3)
+        assert (here.exit_code, there.exit_code) == (code, code)
+        assert type(here.error) is type(there.error)
+    assert strict(programs.exits(9)).exit_code == 9
+    assert strict(programs.SPIN, fuel=10_000).fuel_used == 10_000
+    assert strict(programs.COPY, stdin=b"typed").stdout == b"typed"
+    assert strict(programs.VARIABLES, env={"NAME": "value"}).stdout.startswith(b"NAME=value")
+    with pytest.raises(MalformedError, match="byte 9"):
+        strict(b"\0asm\x01\0\0\0\x01")
+    with pytest.raises(UnsupportedError, match="lent"):
+        strict(programs.HELLO, imports={"env": {}})
+
+
+def test_guest_that_prints_like_the_walls_is_not_believed() -> None:
+    """The last such line is the process's own."""
+    lie = 'wrt_platform strict run: {\\"exit_code\\": 77}\\n'
+    size = len('wrt_platform strict run: {"exit_code": 77}\n')
+    body = f"(drop (call $write (i32.const 2) (i32.const {size})))"
+    result = strict(programs.program(body, lie))
+    assert result.exit_code == 0
+
+
+def test_command_runs_strict() -> None:
     command = [sys.executable, "-m", "wrt_platform.cli", "run", "--sandbox", "strict"]
     command.append(str(PROGRAMS / "queens.wasm"))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert "sealed" in done.stderr
+    done = subprocess.run(command, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == (PROGRAMS / "expected/queens.txt").read_bytes()
 
 
 def test_clock_is_answered_in_the_process() -> None:

@@ -58,8 +58,9 @@ static wrt_status check_profile(const char *operation, const wrt_sandbox_config 
     if (config->profile == WRT_SANDBOX_SEALED) return WRT_OK;
     if (config->profile == WRT_SANDBOX_STRICT) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation,
-                        "this library has no profile for ordinary processes yet; take the sealed "
-                        "one");
+                        "the strict profile runs an ordinary program, not an engine: see "
+                        "wrt_confined_process_start, or run(..., sandbox=\"strict\") in Python; "
+                        "here the profile is sealed");
     }
     return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation, "profile {0} is not known",
                            config->profile, 0);

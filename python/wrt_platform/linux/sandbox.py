@@ -391,7 +391,8 @@ class SandboxBuilder:
         self._path: Any = None  # C borrows it
 
     def with_profile(self, profile: SandboxProfile | str) -> Self:
-        """SEALED, or "sealed"; STRICT is UnsupportedError until this library has it."""
+        """SEALED, or "sealed"; STRICT is UnsupportedError here: ConfinedProcessBuilder and
+        run(..., sandbox="strict") do that."""
         self._config.profile = _member(SandboxProfile, profile)
         return self
 

@@ -68,8 +68,8 @@ enum wrt_sandbox_limit {
 /** How a guest is confined. */
 enum wrt_sandbox_profile {
     WRT_SANDBOX_SEALED = 0, /* the engine in a process with four system calls, as above */
-    WRT_SANDBOX_STRICT = 1  /* an ordinary process with a short list of system calls: UNSUPPORTED,
-                               this library does not have it yet */
+    WRT_SANDBOX_STRICT = 1  /* an ordinary program with a short list of system calls: UNSUPPORTED
+                               here, see linux/confined_process.h */
 };
 
 /** How much a wall that the system may lack is wanted. */

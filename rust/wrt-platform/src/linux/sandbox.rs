@@ -61,7 +61,8 @@ use crate::wasi::Wasi;
 pub enum SandboxProfile {
     /// The engine in a process with four system calls.
     Sealed,
-    /// An ordinary process with a short list of system calls; not there yet.
+    /// An ordinary program with a short list of system calls: `Unsupported` here, see
+    /// [`confined_process`](crate::linux::confined_process).
     Strict,
 }
 
@@ -185,6 +186,7 @@ pub struct SandboxGuest<'a> {
 #[derive(Default)]
 struct Parts<'a> {
     wasi: Option<Wasi<'a>>,
+    #[expect(clippy::vec_box, reason = "C keeps their addresses")]
     functions: Vec<Box<Lent<'a>>>,
     names: Vec<[CString; 2]>,
 }
@@ -643,7 +645,7 @@ impl SandboxBuilder {
         Self { config, path: None }
     }
 
-    /// `Strict` is `Unsupported` until this crate has it.
+    /// `Strict` is `Unsupported` here.
     pub const fn with_profile(mut self, profile: SandboxProfile) -> Self {
         self.config.profile = match profile {
             SandboxProfile::Sealed => sys::WRT_SANDBOX_SEALED,
