@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.environments import run_in, say_in
+from support.environments import namespaces_refused, run_in, say_in
 from wrt_platform.enforcement import EnforcementState
 from wrt_platform.errors import (
     InvalidArgumentError,
@@ -33,15 +33,14 @@ from wrt_platform.linux.confined_process import (
     ConfinedWall,
     LandlockAccess,
 )
-from wrt_platform.linux.namespaces import Namespace, NamespaceType
+from wrt_platform.linux.namespaces import NamespaceType
 from wrt_platform.linux.seccomp import SeccompAction, SeccompBuilder
 
 PYTHON = "/usr/bin/python3"
 ENFORCED, ABSENT = EnforcementState.ENFORCED, EnforcementState.ABSENT
 pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"{PYTHON} is not there")
 
-possible = Namespace.probe([NamespaceType.USER, NamespaceType.MOUNT])
-needs_namespaces = pytest.mark.skipif(possible.state != ENFORCED, reason=possible.reason)
+needs_namespaces = pytest.mark.skipif(namespaces_refused() != "", reason=namespaces_refused())
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
 
 TRY = """

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.environments import run_in, say_in
-from wrt_platform.enforcement import EnforcementState
+from support.environments import namespaces_refused, run_in, say_in
 from wrt_platform.errors import InvalidArgumentError, StateError
 from wrt_platform.linux.namespaces import Namespace, NamespaceType
 
@@ -23,10 +22,7 @@ LINKS = {
 }
 IMPORT = "from wrt_platform.linux.namespaces import *\n"
 
-possible = Namespace.probe([NamespaceType.USER, NamespaceType.MOUNT])
-needs_namespaces = pytest.mark.skipif(
-    possible.state != EnforcementState.ENFORCED, reason=possible.reason
-)
+needs_namespaces = pytest.mark.skipif(namespaces_refused() != "", reason=namespaces_refused())
 
 
 @needs_namespaces
@@ -96,6 +92,38 @@ def test_what_is_mounted_inside_is_not_seen_outside(tmp_path: Path) -> None:
 
 
 @needs_namespaces
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+@pytest.mark.row("SC-2")
+def test_mounts_that_were_shared_are_so_no_more(tmp_path: Path) -> None:
+    """In neither direction. The mounts are shared first, in a namespace of the child's own."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    body = f"""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(0x20000) == 0  # CLONE_NEWNS
+    assert libc.mount(b"none", b"/", None, 0x100000 | 0x4000, None) == 0  # shared, recursive
+    def mounts():
+        return open("/proc/self/mountinfo").read()
+    ready, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        Namespace.unshare([NamespaceType.MOUNT])
+        assert libc.mount(b"none", {os.fsencode(inside)!r}, b"tmpfs", 0, None) == 0
+        os.write(ready[1], b"x")
+        os.read(go[0], 1)
+        print({str(inside)!r} in mounts(), {str(outside)!r} in mounts(), flush=True)
+        os._exit(0)
+    os.read(ready[0], 1)
+    assert libc.mount(b"none", {os.fsencode(outside)!r}, b"tmpfs", 0, None) == 0
+    os.write(go[1], b"x")
+    os.waitpid(child, 0)
+    print({str(inside)!r} in mounts(), {str(outside)!r} in mounts())
+    """
+    assert say_in("here", body, before=IMPORT) == ["True", "False", "False", "True"]
+
+
+@needs_namespaces
 @pytest.mark.row("SC-2")
 def test_groups_cannot_be_given_up_inside() -> None:
     body = """
@@ -156,16 +184,18 @@ def test_containers_and_limits_that_refuse_are_named() -> None:
 @pytest.mark.row("SC-2")
 def test_what_refuses_only_inside_is_found_by_the_probe() -> None:
     """As some systems do: unshare works, the map or the mount does not."""
-    for name in ("mount", "write"):
+    opened = "[SeccompArgument(0, SeccompCompare.GREATER, 2)]"
+    fresh = "[SeccompArgument(3, SeccompCompare.EQUAL, 0)]"  # a mount of something new
+    for name, compares in (("mount", "[]"), ("write", opened), ("mount", fresh)):
         body = f"""
         builder = SeccompBuilder().with_default_action(SeccompAction.ALLOW)
-        builder.with_rule({name!r}, SeccompAction.ERRNO, {
-            "[]" if name == "mount" else "[SeccompArgument(0, SeccompCompare.GREATER, 2)]"
-        }, error=errno.EPERM)
+        builder.with_rule({name!r}, SeccompAction.ERRNO, {compares}, error=errno.EPERM)
         builder.build().load()
         print(Namespace.probe([NamespaceType.USER, NamespaceType.MOUNT]).state.name)
         """
         assert say_in("here", body, before=IMPORT) == ["ABSENT"]
+    body = "print(Namespace.probe([NamespaceType.USER, NamespaceType.MOUNT]).state.name)"
+    assert say_in("here", body, before=IMPORT) == ["ENFORCED"]
 
 
 @needs_namespaces

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 from common import ROOT, run
-from support.environments import run_in
-from wrt_platform.enforcement import EnforcementState
-from wrt_platform.linux.namespaces import Namespace, NamespaceType
+from support.environments import namespaces_refused, run_in
 
 VISIBLE = (
     "wrt__sys_* wrt_error_last wrt_seccomp_* wrt_capabilities_* wrt_namespace_* wrt_landlock_* "
@@ -159,10 +157,7 @@ def check(answers: list[Any], operation: str) -> list[Any]:
     return [answer for answer in answers if answer[1] and answer[2] == 0]
 
 
-possible = Namespace.probe([NamespaceType.USER, NamespaceType.MOUNT])
-needs_namespaces = pytest.mark.skipif(
-    possible.state != EnforcementState.ENFORCED, reason=possible.reason
-)
+needs_namespaces = pytest.mark.skipif(namespaces_refused() != "", reason=namespaces_refused())
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
 
 

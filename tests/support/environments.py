@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import cache
 
 from common import ROOT
 
@@ -85,3 +86,15 @@ def say_in(environment: str, body: str, *arguments: str, before: str = "") -> li
     done = run_in(environment, body, *arguments, before=before)
     assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
     return done.stdout.split()
+
+
+@cache
+def namespaces_refused() -> str:
+    """Why this machine has no user and mount namespaces for us, by another program's word; ""
+    where it has them. What is tested here must not decide that it is left out."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "true"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return "unshare is not installed"
+    return done.stderr.strip() if done.returncode != 0 else ""
