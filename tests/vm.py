@@ -86,6 +86,7 @@ def script(share: str) -> str:
     call += [
         "--continue-on-collection-errors",
         f"--timeout={TEST_SECONDS}",
+        "--timeout-method=signal",  # ends the one test, and not the session
         "--basetemp=/run/tests",
     ]
     lines += [

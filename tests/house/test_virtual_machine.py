@@ -208,3 +208,14 @@ def test_hang_ends_at_its_limit(session: Session, tmp_path: Path) -> None:
     output = session(hang, RUNS_HERE)
     assert outcomes(output) == {"test_hang": "FAILED"}
     assert "did not report this test within 3 s" in output
+
+
+def test_test_that_hangs_ends_and_the_next_one_runs(session: Session, tmp_path: Path) -> None:
+    conftest = tmp_path / "conftest.py"
+    limit = "\n    vm.TEST_SECONDS = 1\n"
+    conftest.write_text(CONFTEST.replace("\n    vm.FILES", f"{limit}    vm.FILES"))
+    tests = "import time, pytest\npytestmark = pytest.mark.vm\n"
+    tests += "def test_hang(): time.sleep(50)\ndef test_next(): pass\n"
+    output = session(tests, RUNS_HERE)
+    assert outcomes(output) == {"test_hang": "FAILED", "test_next": "PASSED"}
+    assert "Timeout" in output
