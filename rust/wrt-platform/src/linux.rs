@@ -5,10 +5,10 @@ pub mod capabilities;
 pub mod cgroups;
 #[cfg(feature = "std")]
 pub mod confined_process;
-#[cfg(feature = "alloc")]
-pub mod landlock;
 #[cfg(feature = "std")]
 pub mod container;
+#[cfg(feature = "alloc")]
+pub mod landlock;
 pub mod memory;
 pub mod namespaces;
 #[cfg(feature = "std")]
