@@ -94,9 +94,8 @@ static uint64_t rights_of_version(uint32_t abi)
 static wrt_enforcement files_of_version(uint32_t abi)
 {
     static const char *const reasons[] = {
-        "Landlock 1 (Linux 5.13): files can be truncated and devices controlled all the same; none "
-        "can be renamed or linked into another folder",
-        "Landlock 2 (Linux 5.19): files can be truncated and devices controlled all the same",
+        "Landlock 1 (Linux 5.13): files can be truncated, devices controlled; none changes folders",
+        "Landlock 2 (Linux 5.19): files can be truncated, devices controlled all the same",
         "Landlock 3 or 4 (Linux 6.2): devices can be controlled by ioctl all the same"};
 
     if (abi >= 5) {
