@@ -17,12 +17,15 @@ static void note_status(wrt__sandbox *state, int status)
     }
 }
 
-/* A kill that was asked for is told as such only if it was that which ended the process. */
+/* The descriptor of the process stays until the sandbox is given back: another thread may be about
+ * to kill by it, and must not meet a later process under its number.
+ *
+ * A kill that was asked for is told as such only if it was that which ended the process. */
 void wrt__sandbox_finish(wrt__sandbox *state, bool was_wanted)
 {
     int status = 0;
 
-    if (state->pidfd < 0) return;
+    if (state->pidfd < 0 || state->end != WRT_SANDBOX_RUNS) return;
     const bool is_asked = was_wanted || wrt__load_ordered(&state->stopping) != 0;
     state->cpu_ns = wrt__process_cpu_time(state->process, 0);
     (void)wrt__process_kill(state->pidfd, state->process);
@@ -36,7 +39,6 @@ void wrt__sandbox_finish(wrt__sandbox *state, bool was_wanted)
     }
     state->process = 0;
     state->phase = WRT__SANDBOX_ENDED;
-    wrt__process_close(&state->pidfd);
 }
 
 static wrt_status fail_signal(const char *operation, int signal)
@@ -79,6 +81,7 @@ void wrt__sandbox_release(wrt__sandbox *state)
     wrt__sandbox_finish(state, true);
     wrt__process_close(&state->socket);
     wrt__process_close(&state->life);
+    wrt__process_close(&state->pidfd);
     if (state->control != NULL) (void)munmap(state->control, state->shared_bytes);
     state->control = NULL;
 }
