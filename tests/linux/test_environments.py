@@ -90,6 +90,7 @@ def test_memory_is_reserved_grown_and_given_back(environment: str) -> None:
     assert words[5] == str(named)
 
 
+@pytest.mark.whole_process  # the sanitizer's own mlock does nothing
 @pytest.mark.row("LM-2")
 @everywhere
 def test_memory_that_can_not_be_locked_says_which_limit(environment: str) -> None:
