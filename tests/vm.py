@@ -38,6 +38,7 @@ BOOT_SECONDS = 240.0  # until pytest starts inside
 RUN_SECONDS = 900.0  # until the last report, from then on
 TEST_SECONDS = 150  # of one test inside
 MEMORY_MIB = 2048
+STALE_SECONDS = 6 * 3600
 TAIL_LINES = 40
 LEFT_OUT = "no virtual machine: "
 
@@ -123,6 +124,9 @@ class Machine:
 
     def _is_mine(self) -> bool:
         self._share.parent.mkdir(parents=True, exist_ok=True)
+        for folder in self._share.parent.iterdir():  # of sessions that were killed
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
         try:
             self._share.mkdir()
         except FileExistsError:
