@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -260,6 +261,23 @@ def test_many_starts_lose_no_child_no_descriptor_and_no_status() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.row("SC-5")
+@pytest.mark.whole_process
+def test_a_start_costs_the_same_in_a_large_process() -> None:
+    """A copy of the page tables of 512 MiB would take some 20 ms."""
+
+    def start() -> float:
+        began = time.perf_counter()
+        with ConfinedProcessBuilder("/bin/true").with_system_files().start() as process:
+            process.wait(20)
+        return time.perf_counter() - began
+
+    small = min(start() for _ in range(15))
+    ballast = bytearray(512 << 20)
+    ballast[:: mmap.PAGESIZE] = b"x" * len(range(0, len(ballast), mmap.PAGESIZE))
+    assert min(start() for _ in range(15)) < 2 * small
 
 
 @pytest.mark.row("SC-5")
