@@ -61,8 +61,8 @@ def measure() -> dict[str, float]:
         sources = [ROOT / "bench/confinement.c"]
         sources += sorted((ROOT / "c/src/core").glob("*.c"))
         sources += sorted((ROOT / "c/src/linux").glob("*.c"))
-        link = ["-Wl,--gc-sections", "-pthread", "-lseccomp", "-o", program]
-        subprocess.run(["cc", "-std=gnu11", *flags, *sources, *link], check=True)
-        command = [program, "bubblewrap"] if shutil.which("bwrap") else [program]
+        link = ["-Wl,--gc-sections", "-pthread", "-lseccomp", "-o", str(program)]
+        subprocess.run(["cc", "-std=gnu11", *flags, *map(str, sources), *link], check=True)
+        command = [str(program), *(["bubblewrap"] if shutil.which("bwrap") else [])]
         printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return {name: float(time) for name, time in map(str.split, printed.splitlines())}
