@@ -285,7 +285,7 @@ def test_sanitizer_finds_no_race_nothing_is_lost_and_order_holds(tmp_path: Path)
     """The same program with a race of its own is caught."""
     program = tmp_path / "events"
     sources = [ROOT / "c/src/core" / f"{name}.c" for name in ("cancel", "config", "events",
-               "slices", "status")]  # fmt: skip
+               "slices", "status", "thread_system")]  # fmt: skip
     sources += [path for path in (ROOT / "c/src/linux").glob("*.c") if uses_threads(path)]
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-fsanitize=thread"]
     include = f"-I{ROOT / 'c/include'}"

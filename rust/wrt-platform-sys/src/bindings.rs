@@ -1802,6 +1802,16 @@ pub struct wrt_lock {
     pub ops: *const wrt_lock_ops,
     pub self_: *mut ::core::ffi::c_void,
 }
+/// What the locks of all backends begin with. Fields are private.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_lock_base {
+    pub self_: *mut ::core::ffi::c_void,
+    pub process: u32,
+    pub owner: u32,
+    pub owner_died: u32,
+    pub lost: u32,
+}
 unsafe extern "C" {
     /** Takes the lock. *owner_died_out, if not NULL, says that the last owner ended while it held it:
  the lock is held now, what it guards may be half-changed; wrt_lock_recover() before the unlock
@@ -1946,14 +1956,10 @@ pub struct wrt_linux_lock_config {
 #[repr(C)]
 #[derive(Debug)]
 pub struct wrt_linux_lock {
-    pub self_: *mut wrt_linux_lock,
+    pub base: wrt_lock_base,
     pub mutex: [u64; 6usize],
-    pub owner: u32,
     pub protocol: u32,
     pub ceiling: u32,
-    pub fork_generation: u32,
-    pub owner_died: u32,
-    pub lost: u32,
     pub reserved: [u64; 3usize],
 }
 unsafe extern "C" {
@@ -3300,13 +3306,9 @@ pub struct wrt_qnx_lock_config {
 #[repr(C)]
 #[derive(Debug)]
 pub struct wrt_qnx_lock {
-    pub self_: *mut wrt_qnx_lock,
+    pub base: wrt_lock_base,
     pub mutex: u64,
-    pub owner: u32,
     pub ceiling: u32,
-    pub process: i32,
-    pub owner_died: u32,
-    pub lost: u32,
     pub reserved_padding: u32,
     pub reserved: [u64; 3usize],
 }
