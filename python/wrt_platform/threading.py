@@ -603,11 +603,13 @@ class ThreadPool(TaskRunner):
         executor = self._served()
         kind, store = executor.type_of(function_id), executor._store_of(function_id)
         rows = [tuple(row) for row in arguments]
-        limit = WAIT_FOR_EVER if timeout is None else nanoseconds(timeout, "timeout")
+        end = None
+        if timeout is not None:
+            end = time.monotonic() + nanoseconds(timeout, "timeout") / 1e9
         found: list[Any] = []
         size = self._capacity
         for start in range(0, len(rows), size):
-            found += self._map_part(function_id, kind, store, rows[start : start + size], limit)
+            found += self._map_part(function_id, kind, store, rows[start : start + size], end)
         return found
 
     @property
@@ -616,7 +618,7 @@ class ThreadPool(TaskRunner):
         return 1 << (asked - 1).bit_length() if asked > 1 else 2
 
     def _map_part(
-        self, function_id: int, kind: FunctionType, store: Any, rows: list[Any], limit: int
+        self, function_id: int, kind: FunctionType, store: Any, rows: list[Any], end: float | None
     ) -> list[Any]:
         batch, wide, deep = _Batch(self, len(rows)), len(kind.parameters), len(kind.results)
         for row in rows:
@@ -633,7 +635,7 @@ class ThreadPool(TaskRunner):
         _point_into(configs, "args", batch.args, wide)
         _point_into(configs, "results", batch.results, deep)
         self._spawn(batch, configs)
-        return self._join_all(batch, kind, store, limit)
+        return self._join_all(batch, kind, store, end)
 
     def _spawn(self, batch: _Batch, configs: Any) -> None:
         spawned = ffi.new("uint32_t *")
@@ -653,15 +655,30 @@ class ThreadPool(TaskRunner):
         for place in range(first, batch.count):
             lib.wrt_task_cancel(ffi.addressof(batch.tasks[place], "task"))
 
-    def _join_all(self, batch: _Batch, kind: FunctionType, store: Any, limit: int) -> list[Any]:
-        joined, outcomes = ffi.new("uint32_t *"), ffi.new("wrt_wasm_outcome[]", batch.count)
-        status = lib.wrt_wasm_task_join_batch(
-            batch.tasks, batch.count, limit, ffi.NULL, outcomes, joined
-        )
-        if status != lib.WRT_OK:
-            error = error_of(status)
-            self._cancel_from(batch, joined[0])
-            raise error
+    def _join_all(
+        self, batch: _Batch, kind: FunctionType, store: Any, end: float | None
+    ) -> list[Any]:
+        count, outcomes = ffi.new("uint32_t *"), ffi.new("wrt_wasm_outcome[]", batch.count)
+        joined = 0
+
+        def join(limit: int) -> int:
+            nonlocal joined
+            status = lib.wrt_wasm_task_join_batch(
+                batch.tasks + joined,
+                batch.count - joined,
+                limit,
+                ffi.NULL,
+                outcomes + joined,
+                count,
+            )
+            joined += count[0]
+            return int(status)
+
+        try:
+            wait_in_slices(None if end is None else max(0, end - time.monotonic()), join)
+        except BaseException:  # Ctrl-C among them
+            self._cancel_from(batch, joined)
+            raise
         self._batches.discard(batch)
         for place, ended in enumerate(_column(outcomes, "status", "i")):
             if ended != lib.WRT_OK:

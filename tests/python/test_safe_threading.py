@@ -3,6 +3,7 @@ with threads in every state."""
 
 from __future__ import annotations
 
+import functools
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from patience import wait_until
 from wrt_platform import (
     EventKind,
     EventsBuilder,
@@ -101,13 +103,6 @@ def make() -> Iterator[Any]:
         tenants.close()
 
 
-def wait_until(condition: Any, seconds: float = 10) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.005)
-
-
 @pytest.mark.row("ST-2")
 def test_health_report_measures_what_the_thread_does(make: Any) -> None:
     tenants = make()
@@ -192,13 +187,16 @@ def test_every_thread_that_joins_gets_the_same_outcome(make: Any, kind: str) -> 
 
 
 @pytest.mark.row("ST-1")
-@pytest.mark.parametrize("wait", ["join", "result", "pool.join", "shutdown"])
+@pytest.mark.parametrize("wait", ["join", "result", "pool.join", "pool.map", "shutdown"])
 def test_ctrl_c_lands_while_something_waits(make: Any, wait: str) -> None:
     tenants = make()
-    if wait == "pool.join":
+    if wait.startswith("pool."):
         instance = Instance("""(module (func (export "spin") (loop (br 0))))""")
         pool = LinuxThreadPool(ThreadPoolConfig(max_threads=1), {1: instance.exports.spin})
-        call = pool.spawn_wasm_thread(WasmTask(function_id=1)).join
+        if wait == "pool.map":
+            call = functools.partial(pool.map, 1, [()] * 3)
+        else:
+            call = pool.spawn_wasm_thread(WasmTask(function_id=1)).join
     else:
         thread = tenants.spawn(SPIN)
         call = tenants.manager.shutdown if wait == "shutdown" else getattr(thread, wait)
@@ -212,7 +210,7 @@ def test_ctrl_c_lands_while_something_waits(make: Any, wait: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         call()
     assert time.monotonic() - sent[0] < 0.2  # 0.1 s, and a busy machine
-    if wait == "pool.join":
+    if wait.startswith("pool."):
         pool.close()
 
 
