@@ -41,6 +41,8 @@ pub mod qnx;
 pub mod runtime;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod safe_threading;
+#[cfg(all(feature = "alloc", any(target_os = "linux", target_os = "nto")))]
+mod shared;
 #[cfg(target_os = "linux")]
 pub mod sim;
 pub mod static_memory;
