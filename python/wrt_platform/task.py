@@ -24,8 +24,9 @@ from wrt_platform.waits import wait_in_slices
 if TYPE_CHECKING:
     from typing import Self
 
+    from wrt_platform.system_below import Duration
     from wrt_platform.thread_system import CpuSet, ThreadPriority
-    from wrt_platform.threading import Duration, ThreadPool
+    from wrt_platform.threading import ThreadPool
 
 __all__ = ["Task", "TaskBuilder"]
 
