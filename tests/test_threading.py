@@ -43,11 +43,7 @@ from wrt_platform import (
 from wrt_platform.errors import OutOfFuelError
 from wrt_platform.executor import InstanceExecutor
 from wrt_platform.thread_system import ThreadPriority
-from wrt_platform.threading import (
-    TaskState,
-    ThreadPool,
-    ThreadPoolConfig,
-)
+from wrt_platform.threading import TaskState, ThreadPool, ThreadPoolConfig
 from wrt_platform.values import FunctionType
 
 

@@ -9,29 +9,16 @@ from pathlib import Path
 
 import pytest
 from patience import PATIENCE
-from pool_guests import (
-    CONSTANT,
-    HOST,
-    Gate,
-    call,
-    functions_of,
-    instance_with,
-)
+from pool_guests import CONSTANT, HOST, Gate, call, functions_of, instance_with
 from support.guest import assemble
 from thread_backends import BACKENDS, Backend
-from wrt_platform import (
-    InvalidArgumentError,
-    Module,
-)
+from wrt_platform import InvalidArgumentError, Module
 from wrt_platform.errors import OutOfMemoryError
 from wrt_platform.executor import ModuleExecutor
 from wrt_platform.linux.memory import LinuxAllocatorBuilder
 from wrt_platform.page_allocator import PAGE_SIZE
 from wrt_platform.thread_system import CpuSet, ThreadPriority
-from wrt_platform.threading import (
-    ThreadPool,
-    ThreadPoolConfig,
-)
+from wrt_platform.threading import ThreadPool, ThreadPoolConfig
 
 
 @pytest.fixture(params=list(BACKENDS))

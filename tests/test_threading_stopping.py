@@ -26,18 +26,8 @@ from pool_guests import (
 )
 from support.guest import assemble
 from thread_backends import BACKENDS, Backend
-from wrt_platform import (
-    InterruptedCallError,
-    StateError,
-    TimedOutError,
-)
-from wrt_platform.threading import (
-    TaskHandle,
-    TaskState,
-    ThreadPool,
-    ThreadPoolConfig,
-    WorkerState,
-)
+from wrt_platform import InterruptedCallError, StateError, TimedOutError
+from wrt_platform.threading import TaskHandle, TaskState, ThreadPool, ThreadPoolConfig, WorkerState
 
 
 @pytest.fixture(params=list(BACKENDS))

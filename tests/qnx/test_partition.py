@@ -19,17 +19,7 @@ from qnx_partitions import (
     sleeping_child,
     wait_for_end,
 )
-from qnx_world import (
-    KIB,
-    MIB,
-    PAGE,
-    access_at,
-    base_of,
-    holdings,
-    must,
-    new_world,
-    partitions,
-)
+from qnx_world import KIB, MIB, PAGE, access_at, base_of, holdings, must, new_world, partitions
 from wrt_platform._native import ffi, lib
 from wrt_platform.enforcement import EnforcementState
 from wrt_platform.errors import (

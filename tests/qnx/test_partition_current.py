@@ -8,22 +8,11 @@ import threading
 from typing import Any
 
 import pytest
-from qnx_partitions import (
-    ACCOUNTING,
-    ADDRESS,
-    Token,
-    partition,
-)
-from qnx_world import (
-    PAGE,
-    must,
-)
+from qnx_partitions import ACCOUNTING, ADDRESS, Token, partition
+from qnx_world import PAGE, must
 from wrt_platform._native import ffi, lib
 from wrt_platform.enforcement import EnforcementState
-from wrt_platform.errors import (
-    OutOfMemoryError,
-    StateError,
-)
+from wrt_platform.errors import OutOfMemoryError, StateError
 from wrt_platform.qnx.arena import QnxArenaAllocatorBuilder
 from wrt_platform.qnx.memory import QnxAllocatorBuilder
 from wrt_platform.qnx.partition import (

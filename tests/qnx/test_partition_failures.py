@@ -7,33 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from qnx_partitions import (
-    ACCOUNTING,
-    ADDRESS,
-    PROCESS,
-    Token,
-    allocator_in,
-    partition,
-)
-from qnx_world import (
-    EBUSY,
-    EIO,
-    ENOMEM,
-    MIB,
-    calls_of,
-    fail_at,
-    holdings,
-    must,
-    new_world,
-)
+from qnx_partitions import ACCOUNTING, ADDRESS, PROCESS, Token, allocator_in, partition
+from qnx_world import EBUSY, EIO, ENOMEM, MIB, calls_of, fail_at, holdings, must, new_world
 from wrt_platform._native import ffi, lib
-from wrt_platform.errors import (
-    WrtError,
-)
+from wrt_platform.errors import WrtError
 from wrt_platform.page_allocator import Protection
-from wrt_platform.qnx.partition import (
-    QnxIsolation,
-)
+from wrt_platform.qnx.partition import QnxIsolation
 
 pytestmark = pytest.mark.usefixtures("world")
 

@@ -15,9 +15,7 @@ from qnx_partitions import (
     sleeping_child,
     wait_for_end,
 )
-from qnx_world import (
-    MIB,
-)
+from qnx_world import MIB
 from wrt_platform.enforcement import EnforcementState
 from wrt_platform.errors import (
     BusyError,
@@ -28,11 +26,7 @@ from wrt_platform.errors import (
     UnsupportedError,
 )
 from wrt_platform.qnx.memory import QnxAllocatorBuilder
-from wrt_platform.qnx.partition import (
-    PartitionGuard,
-    QnxIsolation,
-    QnxPartitionKeeper,
-)
+from wrt_platform.qnx.partition import PartitionGuard, QnxIsolation, QnxPartitionKeeper
 
 pytestmark = pytest.mark.usefixtures("world")
 

@@ -8,12 +8,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from qnx_partitions import (
-    ADDRESS,
-    Token,
-    allocator_in,
-    partition,
-)
+from qnx_partitions import ADDRESS, Token, allocator_in, partition
 from qnx_world import (
     EIO,
     ENOMEM,
@@ -28,16 +23,10 @@ from qnx_world import (
     holdings,
 )
 from wrt_platform._native import lib
-from wrt_platform.errors import (
-    BusyError,
-    WrtError,
-)
+from wrt_platform.errors import BusyError, WrtError
 from wrt_platform.page_allocator import Protection
 from wrt_platform.qnx.memory import QnxAllocatorBuilder, QnxProtFlags
-from wrt_platform.qnx.partition import (
-    PartitionGuard,
-    QnxMemoryPartition,
-)
+from wrt_platform.qnx.partition import PartitionGuard, QnxMemoryPartition
 
 pytestmark = pytest.mark.usefixtures("world")
 READ_WRITE = lib.WRT_SIM_QNX_READ | lib.WRT_SIM_QNX_WRITE
