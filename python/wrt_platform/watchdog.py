@@ -28,7 +28,6 @@ from wrt_platform.page_allocator import _within
 from wrt_platform.system_below import WAIT_FOR_EVER, Duration, nanoseconds, system_interface
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.instance import Instance
@@ -239,12 +238,7 @@ class SoftwareWatchdog:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -346,12 +340,7 @@ class WatchHandle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     def _query(self) -> Any:
