@@ -38,7 +38,6 @@ from wrt_platform.waits import wait_in_slices
 from wrt_platform.wasm_task import NOBODY, Outcome, WasmTask, check_call
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.events import Events
@@ -519,12 +518,7 @@ class WasmThreadManager(TaskRunner):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.close()
         else:

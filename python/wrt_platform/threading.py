@@ -41,7 +41,6 @@ from wrt_platform.wasm_task import (
 )
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.task import Task
@@ -348,12 +347,7 @@ class ThreadPool(TaskRunner):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.shutdown(cancel=kind is not None)
         self._deinit()
 
