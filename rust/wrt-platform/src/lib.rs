@@ -38,6 +38,8 @@ mod program;
 #[cfg(any(target_os = "linux", target_os = "nto"))]
 pub mod qnx;
 #[cfg(all(feature = "std", target_os = "linux"))]
+mod room;
+#[cfg(all(feature = "std", target_os = "linux"))]
 pub mod runtime;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod safe_threading;
