@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sync_backends import BACKENDS, Backend
 from wrt_platform import CpuSet, LinuxThreadSystemBuilder, ThreadBuilder, ThreadPriority
+from wrt_platform._native import ffi, lib
 from wrt_platform.errors import (
     InvalidArgumentError,
     StateError,
@@ -99,6 +100,27 @@ def test_join_waits_and_ends_once(system: Any) -> None:
             call()
 
 
+def test_a_thread_of_another_system_is_unknown(backend: Backend, system: Any) -> None:
+    held, stranger = Held(system), backend.system().build()
+    other = stranger._interface
+    report, time_used = ffi.new("wrt_thread_report *"), ffi.new("uint64_t *")
+    for status in (
+        other.ops.join(other.self, held.thread._raw, 0),
+        other.ops.detach(other.self, held.thread._raw),
+        other.ops.query(other.self, held.thread._raw, report),
+        other.ops.cpu_time(other.self, held.thread._raw, time_used),
+    ):
+        assert status == lib.WRT_ERR_STATE
+    held.end()
+    stranger.close()
+
+
+def test_a_name_is_not_cut_inside_of_a_character(system: Any) -> None:
+    held = Held(system, ThreadBuilder().with_name("fourteen-bytes\u00e9"))
+    assert held.thread.report.name == "fourteen-bytes"
+    held.end()
+
+
 def test_a_detached_thread_runs_on_by_itself(system: Any) -> None:
     ended, held = threading.Event(), threading.Event()
 
@@ -173,6 +195,11 @@ def test_what_can_not_be_is_refused(system: Any) -> None:
         ThreadBuilder().with_entry(lambda: None).with_cpus(CpuSet(255)).build(system)
     with pytest.raises(InvalidArgumentError, match="stack"):
         ThreadBuilder().with_entry(lambda: None).with_stack_size(1).build(system)
+    for address, reason in ((4096, "stack_size is 0"), (4097, "16-byte aligned")):
+        builder = ThreadBuilder().with_entry(lambda: None)
+        builder._config.stack = ffi.cast("void *", address)
+        with pytest.raises(InvalidArgumentError, match=reason):
+            builder.build(system)
     with pytest.raises(InvalidArgumentError, match="priority"):
         system.set_priority(9)
     with pytest.raises(InvalidArgumentError):
