@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from patience import wait_until
 from wrt_platform import (
+    BusyError,
     EventKind,
     EventsBuilder,
     HostError,
@@ -224,6 +225,20 @@ def test_what_a_host_function_raised_comes_to_who_joins(make: Any) -> None:
     assert "no such file" in str(caught.value.__cause__)
     assert thread.killed_for is ThreadHealth.HEALTHY
     assert tenants.spawn(SQUARE, 3).result(10) == 9
+
+
+@pytest.mark.row("ST-1")
+def test_module_is_forgotten_when_its_threads_are_joined(make: Any) -> None:
+    tenants = make()
+    thread = tenants.spawn(SQUARE, 3)
+    with pytest.raises(BusyError):
+        tenants.manager.unregister_module(1)
+    assert thread.result(timeout=20) == 9
+    tenants.manager.unregister_module(1)
+    with pytest.raises(NotFoundError):
+        tenants.manager.unregister_module(1)
+    with pytest.raises(NotFoundError):
+        tenants.spawn(SQUARE, 3)
 
 
 @pytest.mark.row("ST-1")
