@@ -191,6 +191,7 @@ def test_every_thread_that_joins_gets_the_same_outcome(make: Any, kind: str) -> 
 @pytest.mark.parametrize("wait", ["join", "result", "pool.join", "pool.map", "shutdown"])
 def test_ctrl_c_lands_while_something_waits(make: Any, wait: str) -> None:
     tenants = make()
+    call: Any
     if wait.startswith("pool."):
         instance = Instance("""(module (func (export "spin") (loop (br 0))))""")
         pool = LinuxThreadPool(ThreadPoolConfig(max_threads=1), {1: instance.exports.spin})
