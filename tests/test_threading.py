@@ -36,12 +36,10 @@ from wrt_platform import (
     Instance,
     InvalidArgumentError,
     NotFoundError,
-    StateError,
     TimedOutError,
     TrapError,
 )
 from wrt_platform.errors import OutOfFuelError
-from wrt_platform.executor import InstanceExecutor
 from wrt_platform.thread_system import ThreadPriority
 from wrt_platform.threading import TaskState, ThreadPool, ThreadPoolConfig
 from wrt_platform.values import FunctionType
@@ -268,31 +266,3 @@ def test_task_for_a_function_that_is_not_there_or_of_another_type(backend: Backe
 def test_config_out_of_range_is_refused(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidArgumentError, match=reason):
         ThreadPool(ThreadPoolConfig(**settings))
-
-
-@pytest.mark.row("TH-2")
-def test_lent_instance_is_refused_to_everybody_else() -> None:
-    instance = instance_with()
-    with ThreadPool(ThreadPoolConfig(1), functions_of(instance)) as pool:
-        for use in (
-            lambda: instance.call("i32", 1, 2),
-            lambda: instance.usage,
-            lambda: ThreadPool(ThreadPoolConfig(1), functions_of(instance)),
-        ):
-            with pytest.raises(StateError, match="is lent to a thread pool's executor"):
-                use()
-        assert pool.submit(call(I32, 9, 2)).result(PATIENCE) == 7
-    assert instance.call("i32", 1, 2) == -1
-
-
-@pytest.mark.row("TH-2")
-def test_instance_that_runs_cannot_be_lent(gate: Gate) -> None:
-    instance = instance_with(gate)
-    thread = threading.Thread(target=lambda: instance.call("host", 0))
-    thread.start()
-    gate.wait_until_held()
-    with pytest.raises(StateError):
-        InstanceExecutor(functions_of(instance))
-    gate.opened.set()
-    thread.join()
-    InstanceExecutor(functions_of(instance)).close()

@@ -14,7 +14,6 @@ from support.guest import assemble
 from thread_backends import BACKENDS, Backend
 from wrt_platform import InvalidArgumentError, Module
 from wrt_platform.errors import OutOfMemoryError
-from wrt_platform.executor import ModuleExecutor
 from wrt_platform.linux.memory import LinuxAllocatorBuilder
 from wrt_platform.page_allocator import PAGE_SIZE
 from wrt_platform.thread_system import CpuSet, ThreadPriority
@@ -137,12 +136,3 @@ def test_memory_limit_of_a_thread_binds_what_its_instances_allocate(backend: Bac
         assert {worker.memory_limit for worker in workers} == {4 * PAGE_SIZE}
         assert max(worker.memory_peak for worker in workers) == 4 * PAGE_SIZE
         assert [worker.memory_bytes for worker in workers] == [0, 0]
-
-
-@pytest.mark.row("TH-2")
-def test_more_tasks_than_slots_wait_for_one() -> None:
-    with ModuleExecutor({1: (Module(assemble(GROWING)), "grow")}, slots=1) as executor:
-        allocator = LinuxAllocatorBuilder().with_maximum_pages(128).build()
-        config = ThreadPoolConfig(4, page_allocator=allocator)
-        with ThreadPool(config, executor) as pool:
-            assert pool.map(1, [(1,)] * 200) == [1] * 200

@@ -32,7 +32,6 @@ from wrt_platform import (
     WasmTask,
     WasmThreadManager,
 )
-from wrt_platform.executor import InstanceExecutorBuilder
 from wrt_platform.threading import LinuxThreadPool, TaskState
 
 SQUARE, SPIN, STUCK, FAIL = range(1, 5)
@@ -270,25 +269,6 @@ def test_use_after_close_is_refused_and_outcomes_are_kept(make: Any) -> None:
     ):
         with pytest.raises(StateError):
             use()
-
-
-@pytest.mark.row("ST-1")
-def test_executor_that_was_given_is_the_callers_to_close() -> None:
-    instance = Instance("""(module (func (export "one") (result i32) i32.const 1))""")
-    builder = InstanceExecutorBuilder().with_functions({1: instance.exports.one})
-    executor = builder.build()
-    for _ in range(2):  # it outlives the first manager
-        with WasmThreadManager(ThreadPoolConfig(max_threads=1), executor=executor) as manager:
-            manager.register_module(WasmModuleInfo(id=1))
-            assert manager.spawn(1, WasmTask(function_id=1)).result(10) == 1
-    executor.close()
-    assert instance.call("one") == 1
-    with (
-        WasmThreadManager(ThreadPoolConfig(max_threads=1), executor={1: instance.exports.one}),
-        pytest.raises(StateError),
-    ):
-        instance.call("one")  # lent, as long as the manager is there
-    assert instance.call("one") == 1
 
 
 @pytest.mark.row("ST-1")
