@@ -3542,7 +3542,9 @@ pub const WRT_THREAD_POOL_BUFFER_ALIGNMENT: wrt_thread_pool_limit = 8;
 pub type wrt_thread_pool_limit = ::core::ffi::c_uint;
 pub const WRT_THREAD_POOL_SPIN_AUTOMATIC: wrt_thread_pool_spin = 0;
 pub const WRT_THREAD_POOL_SPIN_NONE: wrt_thread_pool_spin = 1;
-/// Whether a worker looks for work for a while before it sleeps.
+/** Whether a worker looks for work for a while before it sleeps, and a join for the end of its
+ task. Who has looked in vain looks only briefly for some turns, up to 31, until something is
+ found: where the system runs both threads on one CPU, looking only takes the other's time.*/
 pub type wrt_thread_pool_spin = ::core::ffi::c_uint;
 pub const WRT_TASK_NEW: wrt_task_state = 0;
 pub const WRT_TASK_QUEUED: wrt_task_state = 1;
