@@ -7,6 +7,7 @@
 #include "lockfree_mpmc.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { CAPACITY = 1024, ROUNDS = 20, OPERATIONS = 100000, BATCH = 16, BUFFER = 65536 };
@@ -116,8 +117,9 @@ static void queue_inlined(void)
 {
     for (uint64_t i = 0; i < OPERATIONS; i++) {
         void *element = &pointers;
+        uint32_t position;
         must(wrt__queue_put(&pointers, element), "put");
-        must(wrt__queue_get(&pointers, &element), "get");
+        must(wrt__queue_get(&pointers, &element, &position), "get");
         touch(&element);
     }
 }
@@ -153,6 +155,39 @@ static void triple_pair(void)
     }
 }
 
+/* What a put and a get can't do without: two calls that copy the element, and no check. */
+__attribute__((noinline)) static wrt_status copy_element(void *to, const void *from)
+{
+    __asm__ volatile("" : : : "memory");
+    memcpy(to, from, sizeof(uint64_t));
+    return WRT_OK;
+}
+
+static void calls(void)
+{
+    uint64_t place;
+
+    for (uint64_t i = 0; i < OPERATIONS; i++) {
+        uint64_t element = i;
+        must(copy_element(&place, &element) == WRT_OK, "put");
+        must(copy_element(&element, &place) == WRT_OK, "get");
+        touch(&element);
+    }
+}
+
+/* And those of the queue not without two of these. */
+static void exchanges(void)
+{
+    uint32_t put = 0;
+    uint32_t got = 0;
+
+    for (uint32_t i = 0; i < OPERATIONS; i++) {
+        uint32_t expected = i;
+        must(wrt__compare_exchange(&put, &expected, i + 1), "put");
+        must(wrt__compare_exchange(&got, &expected, i + 1), "get");
+    }
+}
+
 static void prepare(void)
 {
     const wrt_ring_config of_ring = {sizeof of_ring, CAPACITY, 8, {0}, buffers[0], BUFFER};
@@ -173,11 +208,18 @@ static void prepare(void)
 int main(void)
 {
     static const contestant all[] = {
-        {"ring_one", ring_one},           {"ring_batches", ring_batches},
-        {"ring_empty", ring_empty},       {"queue_one", queue_one},
-        {"queue_batches", queue_batches}, {"queue_empty", queue_empty},
-        {"queue_inlined", queue_inlined}, {"stack", stack_pair},
-        {"seqlock_read", seqlock_read},   {"triple_buffer", triple_pair},
+        {"ring_one", ring_one},
+        {"ring_batches", ring_batches},
+        {"ring_empty", ring_empty},
+        {"queue_one", queue_one},
+        {"queue_batches", queue_batches},
+        {"queue_empty", queue_empty},
+        {"queue_inlined", queue_inlined},
+        {"stack", stack_pair},
+        {"seqlock_read", seqlock_read},
+        {"triple_buffer", triple_pair},
+        {"calls", calls},
+        {"exchanges", exchanges},
     };
 
     prepare();

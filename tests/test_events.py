@@ -10,15 +10,15 @@ import mmap
 import random
 import select
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from common import ROOT, run
+from common import run
+from exits import expect_exit
+from sanitized import build_with_threads
 from support.guest import last_error, must, new_config
 from wrt_platform._native import ffi, lib
 from wrt_platform.errors import (
@@ -284,20 +284,10 @@ def test_bad_configs_and_arguments_are_refused() -> None:
 def test_sanitizer_finds_no_race_nothing_is_lost_and_order_holds(tmp_path: Path) -> None:
     """The same program with a race of its own is caught."""
     program = tmp_path / "events"
-    sources = [ROOT / "c/src/core" / f"{name}.c" for name in ("cancel", "config", "events",
-               "slices", "status")]  # fmt: skip
-    sources += [path for path in (ROOT / "c/src/linux").glob("*.c") if uses_threads(path)]
-    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-fsanitize=thread"]
-    include = f"-I{ROOT / 'c/include'}"
-    run("cc", *flags, include, *sources, ROOT / "tests/support/event_stress.c", "-o", program)
+    build_with_threads(program, "event_stress", ["events"])
     assert run(program).splitlines()[-1] == "posted 15000 waiting 0 lost as counted"
     with pytest.raises(AssertionError, match="data race"):
         run(program, "racing")
-
-
-def uses_threads(path: Path) -> bool:
-    names = ("threading", "wait", "mutex", "fork", "sys", "port", "times")
-    return path.stem.split("_")[0] in names
 
 
 # Python.
@@ -509,7 +499,4 @@ asyncio.run(main())
 @pytest.mark.parametrize("way", WAYS)
 def test_exit_never_hangs(way: str) -> None:
     program, code = WAYS[way]
-    command = [sys.executable, "-c", PRELUDE + program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert done.returncode == code, done.stderr
-    assert "Fatal" not in done.stderr
+    expect_exit(PRELUDE + program, code, raises=way in ("exception", "SIGINT"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from patience import wait_until
 from support.guest import Guest, last_error, must, new_config
 from wrt_platform._native import ffi, lib
 
@@ -186,13 +187,6 @@ def make() -> Iterator[Any]:
     yield build
     for threads in made:
         threads.close()
-
-
-def wait_until(condition: Any, seconds: float = 10) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 @pytest.mark.row("ST-1")

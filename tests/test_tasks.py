@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 import pytest
+from patience import PATIENCE, wait_until
 from thread_backends import BACKENDS, Backend
 from wrt_platform import (
     BusyError,
@@ -27,8 +28,6 @@ from wrt_platform import (
 from wrt_platform.threading import TaskState
 
 pytestmark = pytest.mark.row("TH-1")
-
-PATIENCE = 20  # seconds after which a test has failed
 
 
 @pytest.fixture(params=list(BACKENDS))
@@ -179,7 +178,4 @@ def test_tasks_that_nobody_keeps_run_and_are_let_go_of(backend: Backend) -> None
 
 
 def wait_until_finished(pool: ThreadPool, count: int) -> None:
-    end = time.monotonic() + PATIENCE
-    while pool.report.finished != count:
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.001)
+    wait_until(lambda: pool.report.finished == count)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from held_threads import Held
 from sync_backends import BACKENDS, Backend
-from wrt_platform import CpuSet, LinuxThreadSystemBuilder, ThreadBuilder, ThreadPriority
+from wrt_platform import CpuSet, ThreadBuilder, ThreadPriority
+from wrt_platform._native import ffi, lib
 from wrt_platform.errors import (
     InvalidArgumentError,
     StateError,
@@ -37,18 +37,6 @@ def system(backend: Backend) -> Iterator[Any]:
     system.close()
 
 
-class Held:
-    """A thread that runs until it is let go."""
-
-    def __init__(self, system: Any, builder: ThreadBuilder | None = None) -> None:
-        self._go = threading.Event()
-        self.thread = (builder or ThreadBuilder()).with_entry(self._go.wait).build(system)
-
-    def end(self) -> None:
-        self._go.set()
-        self.thread.join(5)
-
-
 def test_a_thread_is_what_was_asked_for(system: Any) -> None:
     builder = ThreadBuilder().with_name("a-name-beyond-what-is-kept").with_cpus(CpuSet(0))
     held = Held(system, builder.with_stack_size(STACK))
@@ -68,23 +56,6 @@ def test_priorities_are_read_back(system: Any, priority: ThreadPriority) -> None
     held.end()
 
 
-def test_linux_itself_shows_the_same() -> None:
-    system = LinuxThreadSystemBuilder().with_realtime_priority(33).with_nice_step(7).build()
-    seen = {}
-    for priority in (ThreadPriority.LOW, ThreadPriority.REALTIME):
-        held = Held(system, ThreadBuilder().with_priority(priority).with_name("shown"))
-        number = held.thread.report.system_id
-        with open(f"/proc/self/task/{number}/stat") as file:
-            name, rest = file.read().split("(", 1)[1].rsplit(")", 1)
-        fields = rest.split()
-        seen[priority] = (name, int(fields[16]), int(fields[37]), int(fields[38]))
-        held.end()
-    system.close()
-    base = os.getpriority(os.PRIO_PROCESS, 0)
-    assert seen[ThreadPriority.LOW] == ("shown", min(base + 7, 19), 0, os.SCHED_OTHER)
-    assert seen[ThreadPriority.REALTIME][2:] == (33, os.SCHED_FIFO)
-
-
 def test_join_waits_and_ends_once(system: Any) -> None:
     held = Held(system)
     start = time.monotonic()
@@ -97,6 +68,27 @@ def test_join_waits_and_ends_once(system: Any) -> None:
     for call in (held.thread.join, held.thread.detach, lambda: held.thread.report):
         with pytest.raises(StateError, match="joined or detached already"):
             call()
+
+
+def test_a_thread_of_another_system_is_unknown(backend: Backend, system: Any) -> None:
+    held, stranger = Held(system), backend.system().build()
+    other = stranger._interface
+    report, time_used = ffi.new("wrt_thread_report *"), ffi.new("uint64_t *")
+    for status in (
+        other.ops.join(other.self, held.thread._raw, 0),
+        other.ops.detach(other.self, held.thread._raw),
+        other.ops.query(other.self, held.thread._raw, report),
+        other.ops.cpu_time(other.self, held.thread._raw, time_used),
+    ):
+        assert status == lib.WRT_ERR_STATE
+    held.end()
+    stranger.close()
+
+
+def test_a_name_is_not_cut_inside_of_a_character(system: Any) -> None:
+    held = Held(system, ThreadBuilder().with_name("fourteen-bytes\u00e9"))
+    assert held.thread.report.name == "fourteen-bytes"
+    held.end()
 
 
 def test_a_detached_thread_runs_on_by_itself(system: Any) -> None:
@@ -132,22 +124,6 @@ def test_the_processor_time_is_the_threads_own(system: Any) -> None:
         thread.cpu_time_ns  # noqa: B018
 
 
-def test_linux_does_not_describe_an_ended_thread() -> None:
-    system = LinuxThreadSystemBuilder().build()
-    thread = ThreadBuilder().with_entry(lambda: None).build(system)
-    for _ in range(500):
-        try:
-            thread.report  # noqa: B018
-        except StateError as error:
-            assert "ended" in str(error)
-            break
-        time.sleep(0.01)
-    else:
-        raise AssertionError("it never ended")
-    thread.join(5)
-    system.close()
-
-
 def test_the_caller_changes_itself(system: Any) -> None:
     found: list[Any] = []
 
@@ -173,46 +149,16 @@ def test_what_can_not_be_is_refused(system: Any) -> None:
         ThreadBuilder().with_entry(lambda: None).with_cpus(CpuSet(255)).build(system)
     with pytest.raises(InvalidArgumentError, match="stack"):
         ThreadBuilder().with_entry(lambda: None).with_stack_size(1).build(system)
+    for address, reason in ((4096, "stack_size is 0"), (4097, "16-byte aligned")):
+        builder = ThreadBuilder().with_entry(lambda: None)
+        builder._config.stack = ffi.cast("void *", address)
+        with pytest.raises(InvalidArgumentError, match=reason):
+            builder.build(system)
     with pytest.raises(InvalidArgumentError, match="priority"):
         system.set_priority(9)
     with pytest.raises(InvalidArgumentError):
         CpuSet(256)
     system.close()  # nothing of them is left
-
-
-REFUSED = """
-import resource
-from wrt_platform import *
-resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
-resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
-import os
-os.setuid(65534)
-system = LinuxThreadSystemBuilder().build()
-builder = ThreadBuilder().with_entry(lambda: None).with_priority(ThreadPriority.REALTIME)
-try:
-    builder.with_require_priority().build(system)
-except PermissionDeniedError as error:
-    print(error)
-import threading
-go = threading.Event()
-builder = ThreadBuilder().with_entry(go.wait).with_priority(ThreadPriority.REALTIME)
-thread = builder.build(system)
-print(thread.report.priority.name)
-go.set()
-thread.join(5)
-system.close()
-"""
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving up permissions takes having them")
-def test_realtime_without_permission_is_refused_or_steps_down() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSED], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    refused, priority = done.stdout.splitlines()
-    assert "RLIMIT_RTPRIO is 0" in refused and "CAP_SYS_NICE" in refused
-    assert priority == "NORMAL"
 
 
 def test_a_forked_child_makes_its_own() -> None:

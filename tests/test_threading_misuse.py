@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from common import ROOT, run
+from patience import PATIENCE
 from support.guest import Guest, last_error, must, new_config
 from thread_backends import BACKENDS
 from wrt_platform._native import ffi, lib
@@ -23,7 +24,7 @@ from wrt_platform.system_below import system_interface
 
 OK, STATE, BUSY = lib.WRT_OK, lib.WRT_ERR_STATE, lib.WRT_ERR_BUSY
 INVALID, INTERRUPTED = lib.WRT_ERR_INVALID_ARGUMENT, lib.WRT_ERR_INTERRUPTED
-PATIENCE = 20  # seconds after which a test has failed
+
 PATIENCE_NS = PATIENCE * 10**9
 FOR_EVER = 2**64 - 1
 

@@ -22,7 +22,6 @@ from wrt_platform.pool import Block
 
 if TYPE_CHECKING:
     from array import array
-    from types import TracebackType
     from typing import Self
 
     Memory = Union[Pages, Block, bytearray, mmap, array[Any]]
@@ -110,12 +109,7 @@ class AtomicMemoryOps:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

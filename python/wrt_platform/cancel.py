@@ -19,10 +19,21 @@ __all__ = ["CancelToken"]
 
 
 class CancelToken:
-    """Ready for use; any thread may use it, one at a time sleeps on it."""
+    """Ready for use; any thread may use it, one at a time sleeps on it.
+
+    A task has one of its own, and so has an instance (Instance.cancel_token)."""
+
+    _owner: object = None
 
     def __init__(self) -> None:
         self._raw = ffi.new("wrt_cancel_token *")
+
+    @classmethod
+    def _of(cls, raw: Any, owner: object) -> CancelToken:
+        """The token that C keeps inside of `owner`, who is kept alive."""
+        token = cls.__new__(cls)
+        token._raw, token._owner = raw, owner
+        return token
 
     def request(self) -> None:
         """Ends the waits with this token, those that come later as well, until clear()."""

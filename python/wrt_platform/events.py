@@ -29,7 +29,6 @@ from wrt_platform.system_below import nanoseconds, system_interface
 
 if TYPE_CHECKING:
     from mmap import mmap
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.thread_system import ThreadSystem
@@ -187,12 +186,7 @@ class Events:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -20,8 +20,6 @@ from wrt_platform._native import ffi, lib
 from wrt_platform.errors import TimedOutError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from wrt_platform.store import Entry, Store
 
 __all__ = ["Abandoned", "Deadline", "cancelled", "drive", "host_call", "watched"]
@@ -166,12 +164,7 @@ class host_call:
         if self._watch is not None:
             self._watch.enter_host()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._watch is not None:
             self._watch.leave_host()
 

@@ -27,7 +27,6 @@ from wrt_platform.values import FunctionType
 
 if TYPE_CHECKING:
     import mmap
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.limits import Limits
@@ -83,12 +82,7 @@ class Executor(Borrower):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

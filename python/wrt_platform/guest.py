@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wrt_platform._native import ffi, lib
+from wrt_platform.cancel import CancelToken
 from wrt_platform.errors import (
     ExitError,
     InterruptedCallError,
@@ -25,7 +26,7 @@ from wrt_platform.host_function import failure_of
 from wrt_platform.limits import Limits
 from wrt_platform.memory import finish
 from wrt_platform.module import function_name, module_at
-from wrt_platform.store import Turn, holds_turn, register
+from wrt_platform.store import Turn, address_of, holds_turn, owners, register
 from wrt_platform.values import FunctionType, decode_all, encode_all
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Guest:
         self.stale_interrupt = False
         self.live = False
         self.borrowed: list[Any] = []  # what C holds pointers to
+        self.state: Any = None  # the buffer that engine state and guest stack lie in
         self.systems: list[Any] = []  # WASI
         self.allocator: Any = None
         self.allocator_lock: Any = None  # if others may use the allocator as well
@@ -203,6 +205,19 @@ class Guest:
         if status != lib.WRT_OK:
             raise self.error(status, entry)
         return _single(decode_all(kinds, cells, store))
+
+    def token(self, store: Store) -> CancelToken:
+        """The token of the call that this thread is inside of, or else of the instance. It lies in
+        the state of the instance where the call began."""
+        with store.entered():
+            raw = lib.wrt_instance_cancel_token(self.pointer)
+        at = address_of(raw)
+        owner = self if self._holds(at) else next(it for it in owners(Guest) if it._holds(at))
+        return CancelToken._of(raw, owner)
+
+    def _holds(self, address: int) -> bool:
+        start = address_of(self.state)
+        return start <= address < start + len(self.state)
 
     # Errors
 

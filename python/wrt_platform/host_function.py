@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wrt_platform._native import ffi, lib
 from wrt_platform.errors import (
     HostError,
+    InterruptedCallError,
     InvalidArgumentError,
     SystemCallError,
     WrtError,
@@ -258,11 +259,18 @@ def _host_fn(context: Any, caller: Any, values: Any) -> int:
     except Abandoned:
         return int(lib.WRT_ERR_HOST)
     except BaseException as error:
+        if isinstance(error, InterruptedCallError) and _is_interrupted(caller):
+            return int(lib.WRT_ERR_INTERRUPTED)
         entry.failure = error
         entry.failed_in = callee.name
         return int(lib.WRT_ERR_HOST)
     finally:
         entry.come_back()
+
+
+def _is_interrupted(caller: Any) -> bool:
+    """Whether what ended a wait was the interrupt of the call that the function is part of."""
+    return bool(lib.wrt_cancel_is_requested(lib.wrt_instance_cancel_token(caller)))
 
 
 def failure_of(error: BaseException, name: str) -> BaseException:

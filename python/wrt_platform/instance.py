@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from wrt_platform.cancel import CancelToken
     from wrt_platform.module import Source
     from wrt_platform.page_allocator import PageAllocator
 
@@ -274,6 +275,31 @@ class Instance:
         guest.stale_interrupt = False
         lib.wrt_instance_interrupt(guest.pointer)
 
+    def clear_interrupt(self) -> None:
+        """Takes an interrupt back that no call has seen yet.
+
+        Threads: any, at any time; it waits for nothing.
+        """
+        lib.wrt_instance_clear_interrupt(self._open().pointer)
+
+    @property
+    def cancel_token(self) -> CancelToken:
+        """What interrupt() requests, for a host function that waits: `token.sleep(5)`, or the
+        cancel argument of a wait. Inside a host function it is the token of the call that the
+        function is part of, wherever that began. The InterruptedCallError of such a wait may pass
+        through the host function: the call is interrupted then, and resume() calls the function
+        again."""
+        return self._open().token(self._store)
+
+    @property
+    def heartbeat(self) -> int:
+        """How often the guest has shown that it gets on: moves every 2**20 instructions and when
+        a host function has done its work, not while one waits. Wraps at 2**32.
+
+        Threads: any, at any time; it waits for nothing.
+        """
+        return int(lib.wrt_instance_heartbeat(self._open().pointer))
+
     def _function(self, name: str) -> Function:
         found = self.exports[name]
         if not isinstance(found, Function):
@@ -453,7 +479,7 @@ class InstanceBuilder:
             buffer = mmap_buffer(self.layout().bytes)
         memory = ffi.from_buffer("uint8_t[]", buffer, require_writable=True)
         config.buffer, config.buffer_size = ffi.cast("void *", memory), len(memory)
-        guest.borrowed.append(memory)
+        guest.state = memory
         self._link(config, guest, linked, store)
         return guest
 

@@ -18,7 +18,6 @@ from wrt_platform.errors import check
 from wrt_platform.waits import wait_in_slices
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.cancel import CancelToken
@@ -86,5 +85,5 @@ class Lock:
         self.lock()
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.unlock()

@@ -90,17 +90,22 @@ class _Builder:
         return raw, config, buffer
 
 
-class _Elements:
-    """What ring and queue have in common."""
-
-    _name = ""
-    _raw: Any
-    _element_size: int
+class _Structure:
+    """What all structures have: the C object, and the memory that it borrows."""
 
     def __init__(self, raw: Any, config: Any, buffer: Any) -> None:
         self._raw = raw
-        self._buffer = buffer  # C borrows it
-        self._element_size = config.element_size
+        self._buffer = buffer
+
+
+class _Elements(_Structure):
+    """What ring and queue have in common."""
+
+    _name = ""
+
+    def __init__(self, raw: Any, config: Any, buffer: Any) -> None:
+        super().__init__(raw, config, buffer)
+        self._element_size: int = config.element_size
         self.capacity: int = config.capacity
 
     def _put(self, call: Callable[[Any, Any], int], element: Bytes) -> None:
@@ -132,6 +137,11 @@ class _Elements:
         if status != lib.WRT_ERR_BUSY:
             check(status)
         return bytes(ffi.buffer(out, moved[0] * self._element_size))
+
+    def __len__(self) -> int:
+        count = ffi.new("uint32_t *")
+        check(getattr(lib, f"wrt_{self._name}_count")(self._raw, count))
+        return int(count[0])
 
 
 class Ring(_Elements):
@@ -167,11 +177,6 @@ class Ring(_Elements):
         with self._get_lock:
             return self._get_many(lib.wrt_ring_get_many, count)
 
-    def __len__(self) -> int:
-        count = ffi.new("uint32_t *")
-        check(lib.wrt_ring_count(self._raw, count))
-        return int(count[0])
-
 
 class Queue(_Elements):
     """Many producers and many consumers, in order; made by QueueBuilder.
@@ -199,13 +204,8 @@ class Queue(_Elements):
         """Takes as many elements as are ready, at most `count`, one behind the other."""
         return self._get_many(lib.wrt_queue_get_many, count)
 
-    def __len__(self) -> int:
-        count = ffi.new("uint32_t *")
-        check(lib.wrt_queue_count(self._raw, count))
-        return int(count[0])
 
-
-class IndexStack:
+class IndexStack(_Structure):
     """Numbers below a capacity, last in, first out: a free list. Made by IndexStackBuilder.
 
     A thread that is stopped inside pop() for exactly a multiple of 65,536 pushes can damage it;
@@ -213,8 +213,7 @@ class IndexStack:
     """
 
     def __init__(self, raw: Any, config: Any, buffer: Any) -> None:
-        self._raw = raw
-        self._buffer = buffer  # C borrows it
+        super().__init__(raw, config, buffer)
         self.capacity: int = config.capacity
 
     def push(self, index: int) -> None:
@@ -228,15 +227,14 @@ class IndexStack:
         return int(out[0])
 
 
-class Seqlock:
+class Seqlock(_Structure):
     """One writer, many readers, the latest value; made by SeqlockBuilder.
 
     Threads that write take turns; readers take no lock.
     """
 
     def __init__(self, raw: Any, config: Any, buffer: Any) -> None:
-        self._raw = raw
-        self._buffer = buffer  # C borrows it
+        super().__init__(raw, config, buffer)
         self._value_size = config.value_size
         self._write_lock = threading.Lock()
 
@@ -253,15 +251,14 @@ class Seqlock:
         return bytes(ffi.buffer(out))
 
 
-class TripleBuffer:
+class TripleBuffer(_Structure):
     """One writer, one reader, the latest value; made by TripleBufferBuilder.
 
     Threads that put take turns, and so do threads that get.
     """
 
     def __init__(self, raw: Any, config: Any, buffer: Any) -> None:
-        self._raw = raw
-        self._buffer = buffer  # C borrows it
+        super().__init__(raw, config, buffer)
         self._value_size = config.value_size
         self._put_lock = threading.Lock()
         self._get_lock = threading.Lock()

@@ -20,7 +20,6 @@ from wrt_platform.page_allocator import PageAllocator, _within
 from wrt_platform.system_below import system_interface
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.thread_system import ThreadSystem
@@ -104,12 +103,7 @@ class MemoryAccount:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _query(self) -> Any:

@@ -22,7 +22,6 @@ from wrt_platform._native import ffi, lib
 from wrt_platform.errors import InvalidArgumentError, WrtError, check, error_of
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 __all__ = ["PAGE_SIZE", "PageAllocator", "Pages", "Protection", "VerificationLevel"]
@@ -101,12 +100,7 @@ class Pages:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
@@ -152,12 +146,7 @@ class PageAllocator:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _call(self, function: Any, raw: Any, *arguments: int) -> None:

@@ -13,7 +13,6 @@ from wrt_platform.errors import InvalidArgumentError, check
 from wrt_platform.layout import Layout
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 __all__ = ["Block", "PoolAllocator", "PoolAllocatorBuilder", "PoolUsage"]
@@ -53,7 +52,7 @@ class Block:
     def __enter__(self) -> memoryview:
         return self.memory
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 

@@ -35,7 +35,6 @@ from wrt_platform.system_below import WAIT_FOR_EVER, nanoseconds
 from wrt_platform.watchdog import SoftwareWatchdog, WatchdogConfig, WatchdogReport
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.events import Events
@@ -263,12 +262,7 @@ class WasmRuntime:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.close()
         else:

@@ -20,7 +20,7 @@ import atexit
 import contextlib
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wrt_platform._enums import TaskState, ThreadHealth, ThreadPriority
 from wrt_platform._native import ffi, lib
@@ -28,22 +28,16 @@ from wrt_platform.errors import WrtError, check
 from wrt_platform.guest import _single
 from wrt_platform.memory_account import MemoryAccount
 from wrt_platform.page_allocator import _within
+from wrt_platform.pool_config import ThreadPoolConfig
 from wrt_platform.store import address_of
-from wrt_platform.system_below import WAIT_FOR_EVER, nanoseconds
-from wrt_platform.threading import (
-    Outcome,
-    TaskRunner,
-    ThreadPoolConfig,
-    ThreadPoolReport,
-    WasmTask,
-    _check_call,
-)
+from wrt_platform.system_below import WAIT_FOR_EVER, Duration, nanoseconds
+from wrt_platform.task_runner import TaskRunner
+from wrt_platform.threading import ThreadPoolReport
 from wrt_platform.values import decode_all, encode_all
 from wrt_platform.waits import wait_in_slices
+from wrt_platform.wasm_task import NOBODY, Outcome, WasmTask, check_call
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.events import Events
@@ -59,10 +53,7 @@ __all__ = [
     "WasmThreadManager",
 ]
 
-Duration = Union[float, str, "timedelta"]  # seconds, text like "5s", or a timedelta
-
 _EXIT = 1_000_000_000  # nanoseconds that all threads have to end at the exit of Python
-_NOBODY = 0xFFFFFFFF
 _running: dict[int, WasmThreadManager] = {}  # whose threads may run, by the address in C
 
 
@@ -284,7 +275,7 @@ class ManagedThread:
         self._manager = manager
         self._kind = executor.type_of(task.function_id)
         self._store = executor._store_of(task.function_id)
-        _check_call(task, self._kind)
+        check_call(task, self._kind)
         self._raw = ffi.new("wrt_managed_thread *")
         self._args = ffi.new("wrt_value[]", len(self._kind.parameters) + 1)
         self._results = ffi.new("wrt_value[]", len(self._kind.results) + 1)
@@ -334,7 +325,7 @@ class ManagedThread:
             task = ffi.addressof(self._raw, "task")
             error = self._manager._error(task, raw)
         self._health = ThreadHealth(health)
-        worker = None if raw.worker == _NOBODY else int(raw.worker)
+        worker = None if raw.worker == NOBODY else int(raw.worker)
         self._outcome = Outcome(
             raw.id, value, error, worker, raw.run_time_ns, raw.cpu_time_ns, raw.fuel_used
         )
@@ -527,12 +518,7 @@ class WasmThreadManager(TaskRunner):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.close()
         else:

@@ -19,7 +19,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wrt_platform._native import ffi, lib
 from wrt_platform.errors import StateError
@@ -36,6 +36,8 @@ __all__ = ["Borrower", "Store", "Turn", "WorkerEntry"]
 _PENDING = 0.001  # seconds between two tries of a host function on a worker
 _PATIENCE = 1.0  # seconds that a call waits for one and the same call of another thread
 _COURTESY = 0.02  # seconds that a runner waits at most, for others to come in
+
+_Owner = TypeVar("_Owner")
 
 _turns = threading.Condition()  # guards who has which turn, and which Stores are one
 _within = threading.local()  # .entry: the C call that this thread is inside of
@@ -55,6 +57,11 @@ def register(pointer: Any, owner: Any) -> None:
 def owner_of(pointer: Any) -> Any:
     """The Python object that owns a C object; None if it is not Python's."""
     return _owners.get(address_of(pointer))
+
+
+def owners(kind: type[_Owner]) -> list[_Owner]:
+    """All owners of that kind that are alive."""
+    return [owner for owner in list(_owners.values()) if isinstance(owner, kind)]
 
 
 def address_of(pointer: Any) -> int:

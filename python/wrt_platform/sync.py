@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from wrt_platform._native import ffi, lib
 from wrt_platform.errors import check
+from wrt_platform.lock import Lock
 from wrt_platform.page_allocator import _word
 from wrt_platform.waits import wait_in_slices
 
@@ -32,10 +33,16 @@ class FutexLike:
     Change the word before you wake: a waiter looks at it again, and Ctrl-C is noticed, every 50 ms.
     """
 
-    def __init__(self, raw: Any, interface: Any, deinit: Any) -> None:
+    def __init__(self, raw: Any, interface: Any, deinit: Any, lock: Any = None) -> None:
         self._raw = ffi.gc(raw, deinit)
         self._interface = ffi.new("wrt_futex *", interface)
         self._deinit = deinit
+        self._lock = None if lock is None else Lock(raw, lock, None, kept=self._raw)
+
+    @property
+    def lock(self) -> Lock | None:
+        """What a futex made with priority inheritance is; None of another."""
+        return self._lock
 
     def wait(
         self,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from datetime import timedelta
+from typing import Any, Union
 
 from wrt_platform._native import ffi, lib
 from wrt_platform.errors import InvalidArgumentError, check
+
+Duration = Union[float, str, timedelta]  # seconds, text like "5s", or a timedelta
 
 _made: dict[int, Any] = {}  # a forked child makes its own; its parent's stays, in case it is in use
 

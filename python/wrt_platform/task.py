@@ -24,8 +24,9 @@ from wrt_platform.waits import wait_in_slices
 if TYPE_CHECKING:
     from typing import Self
 
+    from wrt_platform.system_below import Duration
     from wrt_platform.thread_system import CpuSet, ThreadPriority
-    from wrt_platform.threading import Duration, ThreadPool
+    from wrt_platform.threading import ThreadPool
 
 __all__ = ["Task", "TaskBuilder"]
 
@@ -64,14 +65,6 @@ class TaskBuilder:
         return Task(pool, self._run, self._config)
 
 
-class _TaskToken(CancelToken):
-    """The token in a task, which it keeps alive."""
-
-    def __init__(self, task: Any) -> None:
-        self._task = task
-        self._raw = lib.wrt_task_cancel_token(task)
-
-
 class Task:
     """A task on its way. Dropped, it goes on unattended. Threads: any."""
 
@@ -83,7 +76,7 @@ class Task:
         self._joining = threading.Lock()  # one thread waits in C, the others for that thread
         self._is_joined = False
         self._raw = ffi.new("wrt_task *")
-        self._token = _TaskToken(self._raw)
+        self._token = CancelToken._of(lib.wrt_task_cancel_token(self._raw), self._raw)
         self._handle = ffi.new_handle(self)
         own = ffi.new("wrt_task_config *", config[0])
         own.run, own.context = _enter, self._handle

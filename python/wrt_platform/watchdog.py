@@ -18,18 +18,16 @@ from __future__ import annotations
 import atexit
 import itertools
 import weakref
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wrt_platform._enums import ThreadPriority, WatchFeed, WatchKill
 from wrt_platform._native import ffi, lib
 from wrt_platform.errors import StateError, WrtError, check
 from wrt_platform.events import Events, EventsBuilder
 from wrt_platform.page_allocator import _within
-from wrt_platform.system_below import WAIT_FOR_EVER, nanoseconds, system_interface
+from wrt_platform.system_below import WAIT_FOR_EVER, Duration, nanoseconds, system_interface
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from wrt_platform.instance import Instance
@@ -45,8 +43,6 @@ __all__ = [
     "WatchdogConfig",
     "WatchdogReport",
 ]
-
-Duration = Union[float, str, timedelta]  # seconds, text like "5s", or a timedelta
 
 _EXIT = 1_000_000_000  # nanoseconds that a monitor thread has to end at the exit of Python
 _running: dict[int, tuple[Any, Any]] = {}  # C watchdogs whose thread may run, and what they use
@@ -242,12 +238,7 @@ class SoftwareWatchdog:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -349,12 +340,7 @@ class WatchHandle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     def _query(self) -> Any:

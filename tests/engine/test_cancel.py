@@ -80,6 +80,38 @@ def test_host_function_that_waits_on_the_token_is_woken_by_the_interrupt() -> No
 
 
 @pytest.mark.row("ST-2")
+@pytest.mark.parametrize("limit", [2**62, 1])
+def test_interrupted_wait_is_the_calls_interrupt_and_is_tried_again(limit: int) -> None:
+    calls: list[int] = []
+
+    def wait(caller: Any, values: Any) -> int:
+        calls.append(1)
+        if len(calls) > 1:
+            return int(OK)
+        lib.wrt_instance_interrupt(caller)
+        return int(lib.WRT_ERR_INTERRUPTED)
+
+    guest = Guest(CALLING, {("host", "f"): (wait, [], [])})
+    assert guest.begin("run") == OK
+    status, done = OK, False
+    while status == OK and not done:
+        status, done = guest.run(limit)
+    assert (status, len(calls)) == (lib.WRT_ERR_INTERRUPTED, 1)
+    while not done:
+        status, done = guest.run(limit)
+        assert status == OK  # one interrupt stops once
+    assert len(calls) == 2
+
+
+@pytest.mark.row("ST-2")
+def test_host_functions_own_interrupted_ends_the_call() -> None:
+    guest = Guest(CALLING, {("host", "f"): (lambda *_: lib.WRT_ERR_INTERRUPTED, [], [])})
+    assert guest.call("run", results=0)[0] == lib.WRT_ERR_INTERRUPTED
+    assert guest.run(100)[0] == lib.WRT_ERR_STATE  # nothing is paused
+    assert guest.begin("run") == OK
+
+
+@pytest.mark.row("ST-2")
 def test_token_is_that_of_the_call_not_of_the_instance_it_passes_through() -> None:
     tokens = []
 

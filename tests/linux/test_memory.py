@@ -150,7 +150,8 @@ def test_reservation_has_no_access_and_takes_no_memory() -> None:
     before, accessible, behind = between(base - 65536, base + (1 << 32) + 65536)
     assert (before.access, before.end) == ("---p", base)
     assert (accessible.access, accessible.end) == ("rw-p", base + PAGE_SIZE)
-    assert (behind.access, behind.end) == ("---p", base + (1 << 32) + 65536)
+    assert behind.access == "---p"
+    assert behind.end >= base + (1 << 32) + 65536  # a neighbour without access is one with it
     assert [mapping.kib["Rss"] for mapping in (before, accessible, behind)] == [0, 0, 0]
 
 
@@ -304,7 +305,8 @@ def test_lock_that_is_not_allowed_at_all_is_a_permission_error() -> None:
 @pytest.mark.row("LM-1")
 def test_addresses_beyond_the_limit_name_it() -> None:
     def work() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+        room = sum(mapping.end - mapping.start for mapping in mappings()) + (6 << 30)
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
         allocator = LinuxAllocatorBuilder().build()
         kept = [allocator.allocate(1)]
         with pytest.raises(OutOfMemoryError, match=r"failed, ENOMEM: RLIMIT_AS \(ulimit -v\)"):

@@ -3,6 +3,7 @@ with threads in every state."""
 
 from __future__ import annotations
 
+import functools
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from patience import wait_until
 from wrt_platform import (
+    BusyError,
     EventKind,
     EventsBuilder,
     HostError,
@@ -29,7 +32,6 @@ from wrt_platform import (
     WasmTask,
     WasmThreadManager,
 )
-from wrt_platform.executor import InstanceExecutorBuilder
 from wrt_platform.threading import LinuxThreadPool, TaskState
 
 SQUARE, SPIN, STUCK, FAIL = range(1, 5)
@@ -99,13 +101,6 @@ def make() -> Iterator[Any]:
     yield build
     for tenants in made:
         tenants.close()
-
-
-def wait_until(condition: Any, seconds: float = 10) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 @pytest.mark.row("ST-2")
@@ -192,13 +187,17 @@ def test_every_thread_that_joins_gets_the_same_outcome(make: Any, kind: str) -> 
 
 
 @pytest.mark.row("ST-1")
-@pytest.mark.parametrize("wait", ["join", "result", "pool.join", "shutdown"])
+@pytest.mark.parametrize("wait", ["join", "result", "pool.join", "pool.map", "shutdown"])
 def test_ctrl_c_lands_while_something_waits(make: Any, wait: str) -> None:
     tenants = make()
-    if wait == "pool.join":
+    call: Any
+    if wait.startswith("pool."):
         instance = Instance("""(module (func (export "spin") (loop (br 0))))""")
         pool = LinuxThreadPool(ThreadPoolConfig(max_threads=1), {1: instance.exports.spin})
-        call = pool.spawn_wasm_thread(WasmTask(function_id=1)).join
+        if wait == "pool.map":
+            call = functools.partial(pool.map, 1, [()] * 3)
+        else:
+            call = pool.spawn_wasm_thread(WasmTask(function_id=1)).join
     else:
         thread = tenants.spawn(SPIN)
         call = tenants.manager.shutdown if wait == "shutdown" else getattr(thread, wait)
@@ -212,7 +211,7 @@ def test_ctrl_c_lands_while_something_waits(make: Any, wait: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         call()
     assert time.monotonic() - sent[0] < 0.2  # 0.1 s, and a busy machine
-    if wait == "pool.join":
+    if wait.startswith("pool."):
         pool.close()
 
 
@@ -226,6 +225,20 @@ def test_what_a_host_function_raised_comes_to_who_joins(make: Any) -> None:
     assert "no such file" in str(caught.value.__cause__)
     assert thread.killed_for is ThreadHealth.HEALTHY
     assert tenants.spawn(SQUARE, 3).result(10) == 9
+
+
+@pytest.mark.row("ST-1")
+def test_module_is_forgotten_when_its_threads_are_joined(make: Any) -> None:
+    tenants = make()
+    thread = tenants.spawn(SQUARE, 3)
+    with pytest.raises(BusyError):
+        tenants.manager.unregister_module(1)
+    assert thread.result(timeout=20) == 9
+    tenants.manager.unregister_module(1)
+    with pytest.raises(NotFoundError):
+        tenants.manager.unregister_module(1)
+    with pytest.raises(NotFoundError):
+        tenants.spawn(SQUARE, 3)
 
 
 @pytest.mark.row("ST-1")
@@ -256,25 +269,6 @@ def test_use_after_close_is_refused_and_outcomes_are_kept(make: Any) -> None:
     ):
         with pytest.raises(StateError):
             use()
-
-
-@pytest.mark.row("ST-1")
-def test_executor_that_was_given_is_the_callers_to_close() -> None:
-    instance = Instance("""(module (func (export "one") (result i32) i32.const 1))""")
-    builder = InstanceExecutorBuilder().with_functions({1: instance.exports.one})
-    executor = builder.build()
-    for _ in range(2):  # it outlives the first manager
-        with WasmThreadManager(ThreadPoolConfig(max_threads=1), executor=executor) as manager:
-            manager.register_module(WasmModuleInfo(id=1))
-            assert manager.spawn(1, WasmTask(function_id=1)).result(10) == 1
-    executor.close()
-    assert instance.call("one") == 1
-    with (
-        WasmThreadManager(ThreadPoolConfig(max_threads=1), executor={1: instance.exports.one}),
-        pytest.raises(StateError),
-    ):
-        instance.call("one")  # lent, as long as the manager is there
-    assert instance.call("one") == 1
 
 
 @pytest.mark.row("ST-1")

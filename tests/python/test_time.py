@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from support.guest import assemble as wasm
 from support.lateness import again_if_late, in_time, within
+from wrt_platform.cancel import CancelToken
 from wrt_platform.errors import (
     HostError,
     InterruptedCallError,
@@ -255,6 +256,75 @@ def test_interrupt_with_no_call_under_way_stops_the_next_one() -> None:
         instance.call("spin")
     with pytest.raises(TimedOutError):
         instance.call("spin", timeout=0.05)
+
+
+@pytest.mark.row("WE-2")
+def test_interrupt_that_nobody_saw_is_taken_back() -> None:
+    instance = with_host()
+    instance.interrupt()
+    instance.clear_interrupt()
+    assert instance.call("quick") == 7
+
+
+@pytest.mark.row("ST-2")
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_wait_with_the_calls_token_ends_by_its_interrupt_and_is_tried_again(
+    timeout: float | None,
+) -> None:
+    """With a time-out the guest runs on a thread of its own."""
+    waits: list[float | None] = [60, 0]
+    instance = with_host(lambda: instance.cancel_token.sleep(waits.pop(0)))
+    threading.Timer(0.1, instance.interrupt).start()
+    with within(0.05, 0.1 + LATE), pytest.raises(InterruptedCallError):
+        instance.call("host", timeout=timeout)
+    instance.resume(timeout=timeout)
+    assert waits == []
+
+
+@pytest.mark.row("ST-2")
+def test_token_is_of_the_call_wherever_the_host_function_is_called() -> None:
+    held: list[Instance] = []
+    inner = with_host(lambda: held[0].cancel_token.sleep(60))
+    held.append(inner)
+    outer = Instance(
+        wasm('(module (import "in" "host" (func $f)) (func (export "run") (call $f)))'),
+        {"in": {"host": inner.exports.host}},
+    )
+    threading.Timer(0.1, outer.interrupt).start()
+    with pytest.raises(InterruptedCallError):
+        outer.call("run")
+    outer.abort()
+    token = inner.cancel_token  # nobody runs: its own
+    token.request()
+    with pytest.raises(InterruptedCallError):
+        inner.call("quick")
+    assert not token.is_requested
+    inner.close()
+    held.clear()
+    token.request()  # the token keeps its place
+
+
+@pytest.mark.row("ST-2")
+def test_other_token_that_ends_a_wait_is_the_host_functions_failure() -> None:
+    other = CancelToken()
+    other.request()
+    instance = with_host(lambda: other.sleep(60))
+    with pytest.raises(HostError) as caught:
+        instance.call("host")
+    assert isinstance(caught.value.__cause__, InterruptedCallError)
+    assert instance.call("quick") == 7
+
+
+@pytest.mark.row("WD-1")
+def test_heartbeat_moves_with_the_guest_and_stands_still_with_it() -> None:
+    instance = with_host()
+    assert instance.heartbeat == instance.heartbeat
+    before = instance.heartbeat
+    instance.call("count", 2**19)
+    assert 2 <= instance.heartbeat - before <= 6  # at least seven instructions a turn
+    instance.close()
+    with pytest.raises(StateError):
+        instance.heartbeat  # noqa: B018
 
 
 # Ctrl-C

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -38,10 +38,7 @@ from wrt_platform.qnx.partition import QnxMemoryPartitionBuilder
 Configure = Callable[[QnxArenaAllocatorBuilder], Any]
 
 
-@pytest.fixture(autouse=True)
-def world() -> Iterator[None]:
-    with new_world():
-        yield
+pytestmark = pytest.mark.usefixtures("world")
 
 
 def builder() -> QnxArenaAllocatorBuilder:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from support.qnx_checks import Kernel, build
+from support.qnx_checks import Kernel
 
 EAGAIN, ETIMEDOUT = 11, 260
 SIDE_CHANNEL = 0x40000000
@@ -61,18 +60,6 @@ class Model:
 
     def receive(self) -> list[int] | None:
         return self.queue.pop(0)[1:] if self.queue else None
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
-    return Kernel(build(tmp_path_factory.mktemp("model")))
-
-
-@pytest.fixture
-def kernel(library: Kernel) -> Iterator[Kernel]:
-    library.start()
-    yield library
-    library.start()
 
 
 def receive(kernel: Kernel, channel: int) -> list[int] | None:

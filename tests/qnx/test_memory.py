@@ -4,8 +4,7 @@ all page allocators have in common is in tests/test_page_allocator.py."""
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,7 +23,6 @@ from qnx_world import (
     failure_count,
     holdings,
     must,
-    new_world,
 )
 from wrt_platform._native import ffi, lib
 from wrt_platform.enforcement import EnforcementState
@@ -36,15 +34,7 @@ SYSTEM_PAGE = 4096
 READ_WRITE = lib.WRT_SIM_QNX_READ | lib.WRT_SIM_QNX_WRITE
 
 
-@pytest.fixture(autouse=True)
-def world() -> Iterator[None]:
-    with new_world():
-        yield
-
-
-@pytest.fixture
-def touch(support: Callable[[str], Path]) -> Toucher:
-    return Toucher(support("touch_here"))
+pytestmark = pytest.mark.usefixtures("world")
 
 
 def builder() -> QnxAllocatorBuilder:

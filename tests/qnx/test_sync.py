@@ -190,6 +190,16 @@ def test_a_pulse_that_can_not_be_sent_leaves_its_waiter_waiting() -> None:
     futex.close()
 
 
+def test_a_lock_that_can_not_be_given_back_stays_its_owners() -> None:
+    lock = QnxLockBuilder().build()
+    lock.lock()
+    check(lib.wrt_sim_qnx_fail_at(b"SyncMutexUnlock", 1, EAGAIN))
+    with pytest.raises(WrtError, match="EAGAIN"):
+        lock.unlock()
+    lock.unlock()
+    lock.close()
+
+
 def test_neither_wait_nor_wake_takes_anything_from_the_kernel() -> None:
     futex = QnxFutexBuilder().with_maximum_waiters(4).build()
     before = census()

@@ -6,12 +6,11 @@ from __future__ import annotations
 import ast
 import re
 import threading
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 from common import ROOT
-from qnx_world import MIB, PAGE, calls_of, new_world
+from qnx_world import MIB, PAGE, calls_of
 from support.guest import assemble
 from wrt_platform.errors import OutOfMemoryError
 from wrt_platform.instance import InstanceBuilder
@@ -44,10 +43,7 @@ WORK = f"""(module
     (memory.size)))"""
 
 
-@pytest.fixture(autouse=True)
-def world() -> Iterator[None]:
-    with new_world():
-        yield
+pytestmark = pytest.mark.usefixtures("world")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 200, TASKS = 8 };
+enum { ROUNDS = 200, TASKS = 8, WORKERS = 2 };
 
 extern unsigned long heap_spy_calls(void);
 
@@ -88,7 +88,7 @@ static void make_executor(wrt_thread_system system)
 static void make_pool(wrt_thread_system system)
 {
     wrt_thread_pool_config config = {.struct_size = sizeof config,
-                                     .max_threads = 2,
+                                     .max_threads = WORKERS,
                                      .queue_capacity = 4,
                                      .system = system,
                                      .executor = wrt_instance_executor_interface(&executor),
@@ -141,6 +141,33 @@ static void call_guest(void)
     must(outcome.status == WRT_OK && result.i32 == 42, "sum");
 }
 
+/* Waits in a worker until the other one has come as well. */
+static wrt_status meet(void *context)
+{
+    int *const present = context;
+
+    __atomic_add_fetch(present, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(present, __ATOMIC_SEQ_CST) < WORKERS) {
+    }
+    return WRT_OK;
+}
+
+/* On a busy machine a worker may still be on its way, and what starts a thread takes memory. */
+static void wait_for_all_workers(void)
+{
+    static wrt_task meeting[WORKERS];
+    static int present;
+
+    for (int i = 0; i < WORKERS; i++) {
+        const wrt_task_config task = {.struct_size = sizeof task, .run = meet, .context = &present};
+        must(wrt_task_init(&meeting[i], &task) == WRT_OK, "task");
+        must(wrt_thread_pool_submit(&pool, &meeting[i]) == WRT_OK, "submit");
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        must(wrt_task_join(&meeting[i], UINT64_MAX, NULL, NULL) == WRT_OK, "join");
+    }
+}
+
 static void use_everything(void)
 {
     run_tasks();
@@ -157,6 +184,7 @@ int main(int count, char **words)
     must(wrt_linux_thread_system_init(&threads, &config) == WRT_OK, "threads");
     make_executor(wrt_linux_thread_system_interface(&threads));
     make_pool(wrt_linux_thread_system_interface(&threads));
+    wait_for_all_workers();
     use_everything(); /* the first round may register with the system's libraries */
     takes_heap = count > 2 && strcmp(words[2], "heap") == 0;
     const unsigned long before = heap_spy_calls();

@@ -27,7 +27,7 @@ wrt_lock backend_lock(void)
 {
     const wrt_linux_lock_config config = {.struct_size = sizeof config, .robust = true};
 
-    if (lock.self == NULL) MUST(wrt_linux_lock_init(&lock, &config));
+    if (lock.base.self == NULL) MUST(wrt_linux_lock_init(&lock, &config));
     return wrt_linux_lock_interface(&lock);
 }
 

@@ -28,7 +28,7 @@ wrt_lock backend_lock(void)
 {
     const wrt_qnx_lock_config config = {.struct_size = sizeof config, .robust = true};
 
-    if (lock.self == NULL) MUST(wrt_qnx_lock_init(&lock, &config));
+    if (lock.base.self == NULL) MUST(wrt_qnx_lock_init(&lock, &config));
     return wrt_qnx_lock_interface(&lock);
 }
 

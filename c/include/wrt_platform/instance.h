@@ -92,8 +92,10 @@ typedef struct wrt_function {
  * for the longer of the two. `caller` is the instance whose code called; its memory is reached by
  * wrt_instance_memory(), and it may be called again from inside.
  * Returns WRT_OK; WRT_ERR_PENDING to be called again, with the same arguments, when the call is
- * run on (a wait must not block for longer than some 20 ms, so that time-outs and interrupts land);
- * or any other status, which ends the guest's call with just that status. */
+ * run on (a wait must not block for longer than some 20 ms, so that time-outs and interrupts land,
+ * unless it takes the token of wrt_instance_cancel_token()); WRT_ERR_INTERRUPTED, the status of
+ * such a wait, which is taken as PENDING where the token was requested: the call is interrupted; or
+ * any other status, which ends the guest's call with just that status. */
 typedef wrt_status (*wrt_host_fn)(void *context, wrt_instance *caller, wrt_value *values);
 
 /** Caller-provided storage; must not move once it is imported anywhere. Fields are private. */

@@ -47,6 +47,15 @@ typedef struct wrt_lock {
     void *self;
 } wrt_lock;
 
+/** What the locks of all backends begin with. Fields are private. */
+typedef struct wrt_lock_base {
+    void *self;          /* its own address */
+    uint32_t process;    /* that made it */
+    uint32_t owner;      /* atomic: number of the thread that holds it, 0 if it is free */
+    uint32_t owner_died; /* the holder has not recovered yet */
+    uint32_t lost;       /* atomic: given back without recovery */
+} wrt_lock_base;
+
 /** Takes the lock. *owner_died_out, if not NULL, says that the last owner ended while it held it:
  * the lock is held now, what it guards may be half-changed; wrt_lock_recover() before the unlock
  * makes it usable on, without that it refuses everybody from then on.

@@ -120,15 +120,16 @@ static inline bool wrt__queue_put(wrt__queue *queue, void *element)
     return true;
 }
 
-/* False: the queue is empty. */
-static inline bool wrt__queue_get(wrt__queue *queue, void **element_out)
+/* False: the queue is empty. *position_out: where the element was. */
+static inline bool wrt__queue_get(wrt__queue *queue, void **element_out, uint32_t *position_out)
 {
     const size_t cell_size = sizeof(wrt__queue_cell);
-    uint32_t position;
 
-    if (wrt__queue_claim(queue, queue->get_position, 1, cell_size, 1, &position) == 0) return false;
-    *element_out = wrt__queue_pointer_cell(queue, position)->element;
-    wrt__queue_emptied(queue, position, cell_size);
+    if (wrt__queue_claim(queue, queue->get_position, 1, cell_size, 1, position_out) == 0) {
+        return false;
+    }
+    *element_out = wrt__queue_pointer_cell(queue, *position_out)->element;
+    wrt__queue_emptied(queue, *position_out, cell_size);
     return true;
 }
 

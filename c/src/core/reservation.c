@@ -1,7 +1,7 @@
 /* Pages of reserved addresses. One mapping an allocation, without access at first:
  *
- *     | backend's own | guard or canary | accessible pages | reserved, no access | guard or canary
- * | ^ reservation                     ^ base
+ *     | backend's | guard or canary | accessible pages | reserved, no access | guard or canary |
+ *     ^ reservation                 ^ base
  *
  * A canary is one page of the system that can be written; a guard never can. A call
  * that fails takes back what it did. */
@@ -40,6 +40,22 @@ wrt_status wrt__reserve_init(wrt_page_reserve *reserve, const char *operation,
                                   .maximum_pages =
                                       maximum_pages != 0 ? maximum_pages : WRT_PAGE_COUNT_MAX};
     return WRT_OK;
+}
+
+wrt_status wrt__reserve_check(const char *operation, const wrt_page_reserve *reserve,
+                              const void *allocator, const void *self, bool is_ours)
+{
+    if (self == NULL) {
+        return wrt_fail(WRT_ERR_STATE, operation, "allocator is not initialised");
+    }
+    if (self != allocator && reserve->allocation_count != 0) {
+        return wrt_fail_detail(WRT_ERR_STATE, operation,
+                               "allocator was moved while {0} allocations are out",
+                               reserve->allocation_count, 0);
+    }
+    if (is_ours) return WRT_OK;
+    return wrt_fail(WRT_ERR_STATE, operation,
+                    "allocator belongs to the process that forked this one; make a new one");
 }
 
 /* ---- Reservation ---- */

@@ -45,6 +45,12 @@ wrt_status wrt__reserve_init(wrt_page_reserve *reserve, const char *operation,
                              const wrt_verifier *verifier, uint64_t system_page,
                              uint32_t maximum_pages, uint64_t guard_bytes, bool guard_pages);
 
+/* Whether an allocator can be used: `self` is its own address as init has noted it, and `is_ours`
+ * whether this process made it. Errors: STATE (not initialised, moved while something is out, after
+ * fork). */
+wrt_status wrt__reserve_check(const char *operation, const wrt_page_reserve *reserve,
+                              const void *allocator, const void *self, bool is_ours);
+
 /* The calls of wrt_page_allocator_ops. */
 wrt_status wrt__reservation_allocate(const char *operation, const wrt__reservation *of,
                                      uint32_t initial_pages, uint32_t maximum_pages,

@@ -4,12 +4,14 @@
  *
  * Three protocols hold it together.
  *
- * Sleeping. A worker that finds nothing announces itself in `sleepers`, reads the queues once more
- * and sleeps on `epoch`. A submit puts its task first and looks at `sleepers` then: so one of the
- * two sees the other. Who wakes takes the sleeper off the count himself, so that of a hundred
- * submits only the first pays for a wake. One worker at a time looks for a while before it sleeps
- * (`looking`); while it does, nobody is woken. Whoever goes from idle to busy wakes the next
- * sleeper if there is more to do.
+ * Sleeping. A worker that finds nothing announces itself in `sleepers`, looks at how far each queue
+ * has been claimed and sleeps on `epoch`. A submit claims its place first and looks at `sleepers`
+ * then: so one of the two sees the other, and no exchange is needed but the one that claims. A
+ * place that is claimed and not filled yet keeps the worker from sleeping for long. Who wakes takes
+ * the sleeper off the count himself, so that of a hundred submits only the first pays for a wake.
+ * One worker at a time looks for a while before it sleeps (`looking`); while it does, nobody is
+ * woken. Whoever goes from idle to busy wakes the next sleeper if there is more to do. The end of
+ * the last worker is seen in the same way, by `alive`.
  *
  * Binding. What a worker runs can be touched from outside (interrupted, asked for its heartbeat)
  * only by who holds the binding, and a worker does not let go of a task while somebody does. That
@@ -53,6 +55,12 @@ enum wrt__stop { WRT__GOES_ON = 0, WRT__DRAINS = 1, WRT__CANCELS = 2 };
 
 typedef struct wrt__pool wrt__pool;
 
+/* What came of looking for a while before sleeping; see threading_luck.c. */
+typedef struct wrt__luck {
+    uint32_t rests; /* atomic, as the other: how many looks were to be brief the last time */
+    uint32_t left;  /* and how many of them still are */
+} wrt__luck;
+
 typedef struct wrt__worker {
     wrt__pool *pool;
     wrt_task *task;         /* while bound */
@@ -68,6 +76,7 @@ typedef struct wrt__worker {
     uint32_t cancelled;
     uint32_t sleeps;
     uint32_t wakes; /* of other workers */
+    wrt__luck luck; /* as it looks for tasks */
     uint32_t peak_queued;
     uint32_t priority_refusals;
     uint32_t is_joinable; /* a thread was started, and neither joined nor detached */
@@ -111,13 +120,15 @@ struct wrt__pool {
     char name_prefix[WRT_THREAD_NAME_SIZE];
 
     uint8_t line_before[WRT__CACHE_LINE];
-    /* What submits and workers write. */
+    /* What each submit reads, and is written when a worker goes to sleep, is woken or ends. */
     uint32_t sleepers;
-    uint32_t looking; /* a worker does */
-    uint32_t epoch;
     uint32_t alive; /* workers that can still take a task */
+    uint32_t epoch;
+    uint8_t line_between[WRT__CACHE_LINE];
+    uint32_t looking; /* a worker does; written each time that it begins or stops */
     uint8_t line_behind[WRT__CACHE_LINE];
 
+    wrt__luck luck;   /* of those who join */
     uint32_t refused; /* atomic, as those below */
     uint32_t submit_wakes;
     uint32_t swept;    /* tasks that came while the last worker ended */
@@ -162,7 +173,11 @@ wrt_status wrt__task_check_free(const char *operation, const wrt_task *task);
 /* Queues one task; wrt__pool_announce() must follow. */
 wrt_status wrt__pool_put(const char *operation, wrt__pool *pool, wrt_task *task, uint32_t priority);
 
+/* True if a place of a queue is claimed that nobody has taken from yet. */
 bool wrt__pool_has_work(const wrt__pool *pool);
+
+/* Sleeps until a wake after `epoch` was read; not for long while the pool has work. */
+void wrt__pool_sleep(wrt__pool *pool, uint32_t epoch);
 
 /* Lets `count` tasks that were put be seen. */
 void wrt__pool_announce(wrt__pool *pool, uint32_t count);
@@ -175,6 +190,14 @@ wrt_task *wrt__pool_take(wrt__pool *pool, uint32_t *peak);
 
 /* Cancels all that is queued, when no worker is left to do it. */
 void wrt__pool_sweep(wrt__pool *pool);
+
+/* ---- threading_luck.c ---- */
+
+/* How often to look now, at most `spin` times. */
+uint32_t wrt__luck_looks(wrt__luck *luck, uint32_t spin);
+
+/* Notes how that ended; was_long: all of `spin` was allowed. */
+void wrt__luck_note(wrt__luck *luck, bool was_long, bool is_found);
 
 /* ---- threading_task.c ---- */
 

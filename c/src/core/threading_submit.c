@@ -4,6 +4,10 @@
 #include "config.h"
 #include "fail.h"
 
+/* How long to wait for another thread to fill the place that it has claimed: it has just to go on.
+ */
+enum { CLAIM_NS = 50000 };
+
 wrt__pool *wrt__pool_of(const wrt_thread_pool *pool, const char *operation)
 {
     if (pool == NULL) {
@@ -19,8 +23,8 @@ wrt__pool *wrt__pool_of(const wrt_thread_pool *pool, const char *operation)
 void wrt__task_prepare(wrt_task *task, uint32_t kind, uint32_t priority, const wrt_cpu_set *cpus)
 {
     task->self = task;
-    task->kind = kind;
-    task->priority = priority;
+    task->kind = (uint8_t)kind;
+    task->priority = (uint8_t)priority;
     task->cpus = *cpus;
     task->has_cpus = !wrt__cpus_are_any(cpus);
     task->magic = WRT__TASK_MAGIC;
@@ -63,13 +67,20 @@ uint32_t wrt__pool_wake(wrt__pool *pool, uint32_t count)
     return 1;
 }
 
+void wrt__pool_sleep(wrt__pool *pool, uint32_t epoch)
+{
+    const uint64_t patience = wrt__pool_has_work(pool) ? CLAIM_NS : UINT64_MAX;
+    const wrt_status woken_or_not =
+        pool->system.ops->wait(pool->system.self, &pool->epoch, epoch, patience);
+
+    (void)woken_or_not;
+}
+
+/* What is read here stands behind the exchange that claimed a place, see threading.h. */
 void wrt__pool_announce(wrt__pool *pool, uint32_t count)
 {
-    /* Changes nothing: it orders what was put before what is read, see threading.h. */
-    const uint32_t sleepers = wrt__add(&pool->sleepers, 0);
-
     if (wrt__load_ordered(&pool->alive) == 0) wrt__pool_sweep(pool);
-    if (sleepers == 0 || wrt__load_ordered(&pool->looking) != 0) return;
+    if (wrt__load_ordered(&pool->sleepers) == 0 || wrt__load_ordered(&pool->looking) != 0) return;
     const uint32_t wakes = wrt__pool_wake(pool, count);
     if (wakes != 0) (void)wrt__add(&pool->submit_wakes, wakes);
 }
@@ -102,7 +113,7 @@ wrt_status wrt__pool_put(const char *operation, wrt__pool *pool, wrt_task *task,
         return refuse_submit(operation, task);
     }
     task->pool = pool;
-    task->runs_at = priority;
+    task->runs_at = (uint8_t)priority;
     wrt__store(&task->worker, WRT__NOBODY);
     wrt__store(&task->cancel.requested, 0);
     wrt__store_release(&task->state, WRT_TASK_QUEUED);
@@ -114,30 +125,30 @@ wrt_status wrt__pool_put(const char *operation, wrt__pool *pool, wrt_task *task,
                            priority, queue->mask + UINT64_C(1));
 }
 
-/* True if the queue from which one was just taken was longer than `known`. It looks at the cell
- * that must be filled then, and leaves the position that submits write to them. */
-static bool is_longer(const wrt__queue *queue, uint32_t known)
+/* Notes that a task was taken from `position`, if the queue was longer than all before. It looks at
+ * the cell that must be filled then, and leaves alone the position that submits write to. */
+static void note_length(const wrt__queue *queue, uint32_t position, uint32_t *peak)
 {
-    const uint32_t place = wrt__load(queue->get_position) - 1 + known;
+    const uint32_t known = wrt__load(peak);
+    const uint32_t place = position + known;
 
-    if (known == 0 || known > queue->mask) return known == 0;
-    return wrt__load(wrt__queue_turn(queue, place, sizeof(wrt__queue_cell))) == place + 1;
-}
-
-static void note_length(const wrt__queue *queue, uint32_t *peak)
-{
-    if (!is_longer(queue, wrt__load(peak))) return;
-    const uint32_t length = wrt__load(queue->put_position) - wrt__load(queue->get_position) + 1;
-
-    if (length > wrt__load(peak) && length <= queue->mask + 1) wrt__store(peak, length);
+    if (known > queue->mask) return;
+    if (known != 0 &&
+        wrt__load(wrt__queue_turn(queue, place, sizeof(wrt__queue_cell))) != place + 1) {
+        return;
+    }
+    const uint32_t length = wrt__load(queue->put_position) - position;
+    if (length > known && length <= queue->mask + 1) wrt__store(peak, length);
 }
 
 wrt_task *wrt__pool_take(wrt__pool *pool, uint32_t *peak)
 {
     for (uint32_t i = pool->highest; i >= pool->lowest; i--) {
+        wrt__queue *queue = &pool->queues[i - 1];
+        uint32_t position;
         void *task;
-        if (!wrt__queue_get(&pool->queues[i - 1], &task)) continue;
-        note_length(&pool->queues[i - 1], peak);
+        if (!wrt__queue_get(queue, &task, &position)) continue;
+        note_length(queue, position, peak);
         return task;
     }
     return NULL;
@@ -147,17 +158,22 @@ bool wrt__pool_has_work(const wrt__pool *pool)
 {
     for (uint32_t i = pool->lowest; i <= pool->highest; i++) {
         const wrt__queue *queue = &pool->queues[i - 1];
-        if (wrt__load(queue->put_position) != wrt__load(queue->get_position)) return true;
+        if (wrt__load_ordered(queue->put_position) != wrt__load(queue->get_position)) return true;
     }
     return false;
 }
 
 void wrt__pool_sweep(wrt__pool *pool)
 {
-    wrt_task *task;
     uint32_t peak = UINT32_MAX;
 
-    while ((task = wrt__pool_take(pool, &peak)) != NULL) {
+    while (wrt__pool_has_work(pool)) {
+        const uint32_t epoch = wrt__load(&pool->epoch);
+        wrt_task *task = wrt__pool_take(pool, &peak);
+        if (task == NULL) {
+            wrt__pool_sleep(pool, epoch); /* who submits it is not through */
+            continue;
+        }
         (void)wrt__add(&pool->swept, 1);
         wrt__task_finish_unrun(pool, task, WRT_ERR_INTERRUPTED);
     }

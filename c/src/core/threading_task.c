@@ -148,15 +148,19 @@ static uint32_t first_pause(const wrt__pool *pool, const wrt_task *task)
 static wrt_status look_for_a_while(const char *operation, wrt_task *task,
                                    wrt_wasm_outcome *outcome_out)
 {
-    const wrt__pool *pool = task->pool;
+    wrt__pool *pool = task->pool;
     uint32_t pause = first_pause(pool, task);
+    const uint32_t looks = wrt__luck_looks(&pool->luck, pool->spin);
+    bool is_found = false;
 
-    for (uint32_t i = 0; i < pool->spin; i += pause) {
+    for (uint32_t i = 0; i < looks; i += pause) {
         const uint32_t state = wrt__load(&task->state) & WRT__TASK_STATE;
-        if (state == WRT_TASK_DONE || state == WRT_TASK_LOST) break;
+        is_found = state == WRT_TASK_DONE || state == WRT_TASK_LOST;
+        if (is_found) break;
         for (uint32_t j = 0; j < pause; j++) wrt__spin_hint();
         if (pause < PAUSE_MAX) pause *= 2;
     }
+    wrt__luck_note(&pool->luck, looks == pool->spin, is_found);
     return take_outcome(operation, task, outcome_out);
 }
 

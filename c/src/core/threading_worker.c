@@ -89,7 +89,7 @@ static void pass_on(wrt__worker *worker)
 {
     wrt__pool *pool = worker->pool;
 
-    if (wrt__add(&pool->sleepers, 0) == 0 || !wrt__pool_has_work(pool)) return;
+    if (wrt__load_ordered(&pool->sleepers) == 0 || !wrt__pool_has_work(pool)) return;
     if (wrt__pool_wake(pool, 1) != 0) wrt__count(&worker->wakes);
 }
 
@@ -102,12 +102,14 @@ static wrt_task *look(wrt__worker *worker)
 
     if (pool->spin == 0 || worker->priority == WRT_THREAD_PRIORITY_REALTIME) return NULL;
     if (!wrt__compare_exchange(&pool->looking, &nobody, 1)) return NULL;
-    for (uint32_t i = 0; i < pool->spin && task == NULL; i++) {
+    const uint32_t looks = wrt__luck_looks(&worker->luck, pool->spin);
+    for (uint32_t i = 0; i < looks && task == NULL; i++) {
         if (wrt__load(&pool->stop) != WRT__GOES_ON) break;
         task = wrt__pool_take(pool, &worker->peak_queued);
         if (task == NULL) wrt__spin_hint();
     }
     (void)wrt__exchange(&pool->looking, 0);
+    wrt__luck_note(&worker->luck, looks == pool->spin, task != NULL);
     return task;
 }
 
@@ -131,9 +133,7 @@ static wrt_task *sleep_once(wrt__worker *worker)
     wrt_task *task = wrt__pool_take(pool, &worker->peak_queued);
     if (task != NULL || wrt__load_ordered(&pool->stop) != WRT__GOES_ON) return task;
     wrt__count(&worker->sleeps);
-    const wrt_status woken_or_not =
-        pool->system.ops->wait(pool->system.self, &pool->epoch, epoch, UINT64_MAX);
-    (void)woken_or_not;
+    wrt__pool_sleep(pool, epoch);
     return NULL;
 }
 
@@ -176,7 +176,6 @@ static void end(wrt__worker *worker)
 
     wrt__store_release(&worker->state, WRT_WORKER_FREE);
     if (wrt__subtract(&pool->alive, 1) != 1) return;
-    (void)wrt__add(&pool->sleepers, 0);
     wrt__pool_sweep(pool);
 }
 

@@ -103,8 +103,10 @@ enum wrt__outcome wrt__call_host(wrt__execution *x, wrt_function *function)
     if (x->instance->memory != NULL) x->memory_bytes = x->instance->memory->bytes;
 
     x->sp = status == WRT_OK ? values + results : behind;
+    x->host_status = WRT_OK;
     if (status == WRT_OK) return WRT__GO_ON;
     if (status == WRT_ERR_PENDING) return WRT__WAITING;
+    if (status == WRT_ERR_INTERRUPTED && wrt__is_interrupted(x)) return WRT__WAITING;
     x->host_status = status;
     return WRT__HOST_ENDED;
 }

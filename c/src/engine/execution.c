@@ -50,9 +50,11 @@ uint32_t wrt_instance_heartbeat(const wrt_instance *instance)
     return is_initialised(instance) ? wrt__load(&wrt__execution_of(instance)->heartbeat) : 0;
 }
 
-/* True if a call that returned `status` can be run on. */
-static bool can_go_on(wrt_status status)
+/* True if a call that returned `status` can be run on; not what a host function ended, whatever it
+ * says. */
+static bool can_go_on(const wrt__execution *x, wrt_status status)
 {
+    if (x->host_status != WRT_OK) return false;
     return status == WRT_OK || status == WRT_ERR_INTERRUPTED || status == WRT_ERR_OUT_OF_FUEL;
 }
 
@@ -78,7 +80,7 @@ static void drop_outermost(wrt__execution *x, uint32_t instructions_run)
 /* The instruction that trapped, or that called a host function which ended the call, has run. */
 static uint32_t instructions_run(const wrt__execution *x, wrt_status status)
 {
-    return x->code != NULL && !can_go_on(status) && status != WRT_ERR_TIMED_OUT;
+    return x->code != NULL && !can_go_on(x, status) && status != WRT_ERR_TIMED_OUT;
 }
 
 static wrt_status fail_host(const wrt__execution *x, const char *operation)
@@ -123,6 +125,7 @@ static wrt_status drive(wrt_instance *instance, const char *operation, uint64_t 
     wrt__execution *const x = wrt__execution_of(instance);
 
     *done_out = false;
+    x->host_status = WRT_OK;
     for (;;) {
         if (take_interrupt(x)) {
             return wrt_fail(WRT_ERR_INTERRUPTED, operation, "wrt_instance_interrupt() was called");
@@ -144,6 +147,7 @@ static wrt_status drive(wrt_instance *instance, const char *operation, uint64_t 
             wrt__note_place(x, &x->trap);
             return fail_host(x, operation);
         case WRT__WAITING:
+            if (wrt__is_interrupted(x)) continue;
             return WRT_OK;
         default:
             break; /* a checkpoint, or no steps left */
@@ -172,7 +176,7 @@ static wrt_status run_outermost(wrt_instance *instance, const char *operation,
         x->frame = x->stack_end;
         x->code = NULL;
         instance->state = paused == WRT__STARTING ? WRT__IDLE : WRT__ENDED;
-    } else if (can_go_on(status)) {
+    } else if (can_go_on(x, status)) {
         instance->state = paused;
     } else {
         drop_outermost(x, instructions_run(x, status));

@@ -53,7 +53,7 @@ typedef struct wrt__execution {
     wrt_value *peak_cell;
     wrt__frame *peak_frame;
     uint64_t granted;       /* fuel given since init */
-    wrt_status host_status; /* of the host function that ended the call */
+    wrt_status host_status; /* not WRT_OK: of the host function that ended the call */
     uint32_t host_depth;    /* host functions that this execution is inside of */
     uint32_t result_count;  /* of the call that ended */
     uint32_t is_bounded;    /* fuel is limited */

@@ -109,19 +109,8 @@ wrt_status wrt__linux_allocator_check(const char *operation, const wrt_linux_all
     if (allocator == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "allocator is NULL");
     }
-    if (allocator->self == NULL) {
-        return wrt_fail(WRT_ERR_STATE, operation, "allocator is not initialised");
-    }
-    if (allocator->self != allocator && allocator->reserve.allocation_count != 0) {
-        return wrt_fail_detail(WRT_ERR_STATE, operation,
-                               "allocator was moved while {0} allocations are out",
-                               allocator->reserve.allocation_count, 0);
-    }
-    if (allocator->fork_generation != wrt__fork_generation()) {
-        return wrt_fail(WRT_ERR_STATE, operation,
-                        "allocator belongs to the process that forked this one; make a new one");
-    }
-    return WRT_OK;
+    return wrt__reserve_check(operation, &allocator->reserve, allocator, allocator->self,
+                              allocator->fork_generation == wrt__fork_generation());
 }
 
 wrt_status wrt_linux_allocator_deinit(wrt_linux_allocator *allocator)

@@ -6,6 +6,7 @@
 #include "../core/atomic.h"
 #include "../core/config.h"
 #include "../core/fail.h"
+#include "../core/owned_lock.h"
 #include "../core/port.h"
 #include "fork.h"
 #include "mutex.h"
@@ -13,6 +14,11 @@
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(((wrt_linux_lock *)0)->mutex),
                "a mutex fits its storage");
+
+static wrt_linux_lock *whole(wrt_lock_base *base)
+{
+    return (wrt_linux_lock *)(void *)base;
+}
 
 static pthread_mutex_t *mutex_of(wrt_linux_lock *lock)
 {
@@ -30,18 +36,6 @@ static uint32_t own_number(void)
         generation = wrt__fork_generation();
     }
     return number;
-}
-
-static wrt_status check(const char *operation, const wrt_linux_lock *lock)
-{
-    if (lock == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "lock is NULL");
-    if (lock->self == NULL) {
-        return wrt_fail(WRT_ERR_STATE, operation, "the lock is not initialised");
-    }
-    if (lock->self != lock) return wrt_fail(WRT_ERR_STATE, operation, "the lock was moved");
-    if (lock->fork_generation == wrt__fork_generation()) return WRT_OK;
-    return wrt_fail(WRT_ERR_STATE, operation,
-                    "the lock belongs to the process that forked this one; make a new one");
 }
 
 /* ---- Taking it ---- */
@@ -76,10 +70,10 @@ static int take(wrt_linux_lock *lock, uint64_t timeout_ns)
 {
     uint64_t now = 0;
 
-    if (wrt__load(&lock->lost) != 0) return ENOTRECOVERABLE;
+    if (wrt__load(&lock->base.lost) != 0) return ENOTRECOVERABLE;
     const int code = wrt__sys_mutex_trylock(mutex_of(lock));
     if (code != EBUSY) return code;
-    if (wrt__load(&lock->owner) == own_number()) return EDEADLK;
+    if (wrt__load(&lock->base.owner) == own_number()) return EDEADLK;
     if (timeout_ns == 0) return ETIMEDOUT;
     if (timeout_ns == UINT64_MAX) return wrt__sys_mutex_lock(mutex_of(lock));
     if (wrt__port_now(&now) != WRT_OK) return EIO;
@@ -110,60 +104,76 @@ static wrt_status fail_to_take(const char *operation, const wrt_linux_lock *lock
     }
 }
 
-static wrt_status lock_lock(void *self, uint64_t timeout_ns, bool *owner_died_out)
+static wrt_status take_lock(const char *operation, wrt_lock_base *base, uint64_t timeout_ns,
+                            bool *owner_died_out)
 {
-    static const char operation[] = "wrt_linux_lock_lock";
-    wrt_linux_lock *lock = self;
+    wrt_linux_lock *lock = whole(base);
 
-    const wrt_status status = check(operation, lock);
-    if (status != WRT_OK) return status;
     const int code = take(lock, timeout_ns);
     if (code != 0 && code != EOWNERDEAD) return fail_to_take(operation, lock, code, timeout_ns);
-    wrt__store(&lock->owner, own_number());
-    lock->owner_died = code == EOWNERDEAD;
     *owner_died_out = code == EOWNERDEAD;
     return WRT_OK;
 }
 
-/* ---- Giving it back ---- */
+/* ---- What else a mutex does ---- */
 
-static wrt_status check_holder(const char *operation, const wrt_linux_lock *lock)
+static wrt_status give_mutex(const char *operation, wrt_lock_base *base)
 {
-    const wrt_status status = check(operation, lock);
-    if (status != WRT_OK) return status;
-    if (wrt__load(&lock->owner) == own_number()) return WRT_OK;
-    return wrt_fail(WRT_ERR_STATE, operation, "the caller does not hold the lock");
+    const int code = wrt__sys_mutex_unlock(mutex_of(whole(base)));
+
+    return code == 0 ? WRT_OK : wrt__mutex_fail(operation, code);
+}
+
+static wrt_status mend_mutex(const char *operation, wrt_lock_base *base)
+{
+    const int code = wrt__sys_mutex_consistent(mutex_of(whole(base)));
+
+    return code == 0 ? WRT_OK : wrt__mutex_fail(operation, code);
+}
+
+static bool is_held(wrt_lock_base *base)
+{
+    pthread_mutex_t *mutex = mutex_of(whole(base));
+
+    int code = pthread_mutex_trylock(mutex);
+    if (code == EOWNERDEAD) code = pthread_mutex_consistent(mutex);
+    if (code == 0) code = pthread_mutex_unlock(mutex);
+    return code == EBUSY || code == EDEADLK;
+}
+
+static wrt_status end_mutex(const char *operation, wrt_lock_base *base)
+{
+    const int code = wrt__sys_mutex_destroy(mutex_of(whole(base)));
+
+    return code == 0 ? WRT_OK : wrt__mutex_fail(operation, code);
+}
+
+static const wrt__mutex_ops mutex_ops = {
+    .process = wrt__fork_generation,
+    .thread = own_number,
+    .take = take_lock,
+    .give = give_mutex,
+    .mend = mend_mutex,
+    .is_held = is_held,
+    .end = end_mutex,
+};
+
+/* ---- The interface ---- */
+
+static wrt_status lock_lock(void *self, uint64_t timeout_ns, bool *owner_died_out)
+{
+    return wrt__owned_lock_lock("wrt_linux_lock_lock", &mutex_ops, self, timeout_ns,
+                                owner_died_out);
 }
 
 static wrt_status lock_unlock(void *self)
 {
-    static const char operation[] = "wrt_linux_lock_unlock";
-    wrt_linux_lock *lock = self;
-
-    const wrt_status status = check_holder(operation, lock);
-    if (status != WRT_OK) return status;
-    wrt__store(&lock->lost, lock->owner_died);
-    wrt__store(&lock->owner, 0);
-    const int code = wrt__sys_mutex_unlock(mutex_of(lock));
-    if (code == 0) return WRT_OK;
-    wrt__store(&lock->owner, own_number());
-    return wrt__mutex_fail(operation, code);
+    return wrt__owned_lock_unlock("wrt_linux_lock_unlock", &mutex_ops, self);
 }
 
 static wrt_status lock_recover(void *self)
 {
-    static const char operation[] = "wrt_linux_lock_recover";
-    wrt_linux_lock *lock = self;
-
-    const wrt_status status = check_holder(operation, lock);
-    if (status != WRT_OK) return status;
-    if (lock->owner_died == 0) {
-        return wrt_fail(WRT_ERR_STATE, operation, "no owner of the lock died");
-    }
-    const int code = wrt__sys_mutex_consistent(mutex_of(lock));
-    if (code != 0) return wrt__mutex_fail(operation, code);
-    lock->owner_died = 0;
-    return WRT_OK;
+    return wrt__owned_lock_recover("wrt_linux_lock_recover", &mutex_ops, self);
 }
 
 static wrt_status lock_now(void *self, uint64_t *nanoseconds_out)
@@ -184,27 +194,15 @@ wrt_lock wrt_linux_lock_interface(wrt_linux_lock *lock)
 static wrt_status read_config(const char *operation, const wrt_linux_lock_config *given,
                               wrt_linux_lock_config *config)
 {
-    const wrt_status status = wrt__config_read(operation, given, config, sizeof *config);
+    wrt_status status = wrt__config_read(operation, given, config, sizeof *config);
     if (status != WRT_OK) return status;
     if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
     }
-    if (config->protocol > WRT_LOCK_PROTOCOL_CEILING) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "protocol is {0}, not one of wrt_lock_protocol", config->protocol,
-                               0);
-    }
-    if (config->protocol == WRT_LOCK_PROTOCOL_DEFAULT) {
-        config->protocol = WRT_LOCK_PROTOCOL_INHERIT;
-    }
-    const bool wants_ceiling = config->protocol == WRT_LOCK_PROTOCOL_CEILING;
-    if (wants_ceiling != (config->ceiling != 0) || config->ceiling > WRT_LINUX_CEILING_MAX) {
-        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "ceiling is {0}: it is 1 to {1} with the protocol CEILING, and 0 "
-                               "with the others",
-                               config->ceiling, WRT_LINUX_CEILING_MAX);
-    }
-    if (wants_ceiling && config->robust) {
+    status = wrt__lock_protocol_read(operation, &config->protocol, config->ceiling,
+                                     WRT_LINUX_CEILING_MAX);
+    if (status != WRT_OK) return status;
+    if (config->ceiling != 0 && config->robust) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "Linux has no robust lock with a ceiling");
     }
     return WRT_OK;
@@ -228,37 +226,19 @@ wrt_status wrt_linux_lock_init(wrt_linux_lock *lock, const wrt_linux_lock_config
                                   .ceiling = (int)known.ceiling,
                                   .robust = known.robust};
     const wrt_linux_lock before = *lock;
-    *lock = (wrt_linux_lock){.self = lock,
+    *lock = (wrt_linux_lock){.base = {.self = lock, .process = wrt__fork_generation()},
                              .protocol = known.protocol,
-                             .ceiling = known.ceiling,
-                             .fork_generation = wrt__fork_generation()};
+                             .ceiling = known.ceiling};
     status = wrt__mutex_init(__func__, mutex_of(lock), &kind);
     if (status != WRT_OK) *lock = before;
     return status;
-}
-
-/* Whether nobody holds the mutex, by trying: of a robust one, destroying does not tell. */
-static int make_sure_it_is_free(pthread_mutex_t *mutex)
-{
-    int code = pthread_mutex_trylock(mutex);
-
-    if (code == EOWNERDEAD) code = pthread_mutex_consistent(mutex);
-    return code == 0 ? pthread_mutex_unlock(mutex) : code;
 }
 
 wrt_status wrt_linux_lock_deinit(wrt_linux_lock *lock)
 {
     if (lock == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "lock is NULL");
     if (wrt__is_zero(lock, sizeof *lock)) return WRT_OK;
-    const wrt_status status = check(__func__, lock);
-    if (status != WRT_OK) return status;
-    int code = wrt__load(&lock->lost) != 0 ? 0 : make_sure_it_is_free(mutex_of(lock));
-    if (code == EBUSY || code == EDEADLK) {
-        return wrt_fail_detail(WRT_ERR_STATE, __func__, "thread {0} holds the lock",
-                               wrt__load(&lock->owner), 0);
-    }
-    code = wrt__sys_mutex_destroy(mutex_of(lock));
-    if (code != 0) return wrt__mutex_fail(__func__, code);
-    *lock = (wrt_linux_lock){0};
-    return WRT_OK;
+    const wrt_status status = wrt__owned_lock_end(__func__, &mutex_ops, &lock->base);
+    if (status == WRT_OK) *lock = (wrt_linux_lock){0};
+    return status;
 }

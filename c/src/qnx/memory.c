@@ -320,19 +320,8 @@ wrt_status wrt__qnx_allocator_check(const char *operation, const wrt_qnx_allocat
     if (allocator == NULL) {
         return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "allocator is NULL");
     }
-    if (allocator->self == NULL) {
-        return wrt_fail(WRT_ERR_STATE, operation, "allocator is not initialised");
-    }
-    if (allocator->self != allocator && allocator->reserve.allocation_count != 0) {
-        return wrt_fail_detail(WRT_ERR_STATE, operation,
-                               "allocator was moved while {0} allocations are out",
-                               allocator->reserve.allocation_count, 0);
-    }
-    if (allocator->owner_process != getpid()) {
-        return wrt_fail(WRT_ERR_STATE, operation,
-                        "allocator belongs to the process that forked this one; make a new one");
-    }
-    return WRT_OK;
+    return wrt__reserve_check(operation, &allocator->reserve, allocator, allocator->self,
+                              allocator->owner_process == getpid());
 }
 
 wrt_status wrt__qnx_allocator_close(const char *operation, wrt_qnx_allocator *allocator)

@@ -7,6 +7,7 @@
 
 #include "../core/config.h"
 #include "../core/fail.h"
+#include "../core/name.h"
 #include "process_lock.h"
 
 enum {
@@ -222,9 +223,7 @@ wrt_status wrt_qnx_partition_init(wrt_qnx_partition *partition,
                                      .level = level,
                                      .keeper = keeper_of(&known, level),
                                      .owner_process = getpid()};
-    for (size_t i = 0; known.name != NULL && known.name[i] != '\0'; i++) {
-        partition->name[i] = known.name[i];
-    }
+    wrt__name_copy(partition->name, sizeof partition->name, known.name);
     status = add_to_tree(__func__, partition);
     if (status != WRT_OK) *partition = before;
     wrt__qnx_partitions_unlock();

@@ -38,16 +38,8 @@ class LinuxFutex(FutexLike):
     def __init__(self, config: Any) -> None:
         raw = ffi.new("wrt_linux_futex *")
         check(lib.wrt_linux_futex_init(raw, config))
-        super().__init__(raw, lib.wrt_linux_futex_interface(raw), lib.wrt_linux_futex_deinit)
-        interface = lib.wrt_linux_futex_lock_interface(raw)
-        self._lock = (
-            Lock(raw, interface, None, kept=self._raw) if config.priority_inheritance else None
-        )
-
-    @property
-    def lock(self) -> Lock | None:
-        """What a futex made with priority inheritance is; None of another."""
-        return self._lock
+        lock = lib.wrt_linux_futex_lock_interface(raw) if config.priority_inheritance else None
+        super().__init__(raw, lib.wrt_linux_futex_interface(raw), lib.wrt_linux_futex_deinit, lock)
 
     @property
     def usage(self) -> LinuxFutexUsage:

@@ -28,7 +28,6 @@ from wrt_platform.qnx.memory import CURRENT, QnxProtFlags, _Current, chosen, end
 from wrt_platform.qnx.partition import QnxMemoryPartition, end_later, settle
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 __all__ = [
@@ -91,12 +90,7 @@ class QnxArenaBlock:
     def __enter__(self) -> memoryview:
         return self.memory
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 

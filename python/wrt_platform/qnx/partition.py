@@ -32,7 +32,6 @@ from wrt_platform.errors import StateError, check
 from wrt_platform.page_allocator import _within
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 __all__ = [
@@ -207,12 +206,7 @@ class PartitionGuard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.leave()
 
 

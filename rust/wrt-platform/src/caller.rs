@@ -2,6 +2,7 @@
 
 use core::marker::PhantomData;
 
+use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::instance::raw;
 use crate::instance::storage::InstanceStorage;
@@ -71,6 +72,13 @@ impl<'call> Caller<'call> {
         let knows = |number| self.storage.knows(number);
         let function = function.pointer(knows)?;
         raw::call(self.storage, function, arguments, results, 0, knows)
+    }
+
+    /// The token that an interrupt of the running call requests, wherever that call began: for
+    /// waits. An [`Interrupted`](crate::ErrorKind::Interrupted) of such a wait may be returned:
+    /// the call is interrupted then, and when it goes on the function is called again.
+    pub fn cancel_token(&self) -> &CancelToken {
+        raw::cancel_token(self.storage)
     }
 
     /// What it has used so far.

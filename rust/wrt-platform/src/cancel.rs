@@ -17,6 +17,7 @@ use crate::error::{Result, check};
 use crate::thread_system::{ThreadSystem, timeout_ns};
 
 /// Ready for use; any thread may use it, one at a time sleeps on it.
+#[repr(transparent)]
 pub struct CancelToken {
     raw: UnsafeCell<sys::wrt_cancel_token>,
 }
@@ -59,6 +60,13 @@ impl CancelToken {
         check(unsafe {
             sys::wrt_cancel_wait(self.raw.get(), &raw const interface, timeout_ns(timeout))
         })
+    }
+
+    /// # Safety
+    /// `raw` is a token of C's that lives for `'a`.
+    pub(crate) unsafe fn of<'a>(raw: *mut sys::wrt_cancel_token) -> &'a Self {
+        // SAFETY: the caller's promise; the layout is C's, and its words are in an `UnsafeCell`.
+        unsafe { &*raw.cast::<Self>() }
     }
 
     pub(crate) fn as_raw(&self) -> *mut sys::wrt_cancel_token {

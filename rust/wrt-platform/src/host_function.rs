@@ -30,7 +30,7 @@ use wrt_platform_sys as sys;
 use crate::caller::Caller;
 use crate::error::{Error, ErrorKind, Result, check};
 use crate::import::Import;
-use crate::instance::storage::InstanceStorage;
+use crate::instance::{raw, storage::InstanceStorage};
 use crate::module::FunctionType;
 use crate::value::{Room, Value, ValueType};
 
@@ -287,8 +287,14 @@ where
     // SAFETY: C gives room for the longer of arguments and results.
     match catch_panic(storage, || unsafe { function.enter(storage, values) }) {
         Ok(()) => sys::WRT_OK as sys::wrt_status,
+        Err(error) if ends_by_interrupt(storage, &error) => ErrorKind::Interrupted.status(),
         Err(error) => report(storage, error),
     }
+}
+
+/// Whether what ended a wait is the interrupt of the call itself, which C takes up.
+fn ends_by_interrupt(storage: &InstanceStorage, error: &HostError) -> bool {
+    error.kind == ErrorKind::Interrupted && raw::cancel_token(storage).is_requested()
 }
 
 #[cfg(feature = "std")]

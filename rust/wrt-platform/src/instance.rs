@@ -35,6 +35,7 @@ pub use linked::Linked;
 pub use storage::InstanceStorage;
 pub use trap::{Trap, TrapCode};
 
+use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::module::Module;
 use crate::page_allocator::PageAllocator;
@@ -119,6 +120,19 @@ impl InterruptHandle<'_> {
     pub fn interrupt(&self) {
         self.place.interrupt(self.number);
     }
+
+    /// Takes an interrupt back that no call has seen yet. Threads: any.  Interrupt handlers: yes.
+    /// Cost: one store.
+    pub fn clear_interrupt(&self) {
+        self.place.clear_interrupt(self.number);
+    }
+
+    /// How often the guest has shown that it gets on: moves every 2^20 instructions and when a
+    /// host function has done its work, not while one waits. It wraps; `None`: the instance has
+    /// ended. Threads: any.  Interrupt handlers: yes.  Cost: one load.
+    pub fn heartbeat(&self) -> Option<u32> {
+        self.place.heartbeat(self.number)
+    }
 }
 
 impl<'a> Instance<'a> {
@@ -143,6 +157,12 @@ impl<'a> Instance<'a> {
             }),
             _ => None,
         }
+    }
+
+    /// The token that an interrupt requests, for waits of the caller's own between two calls; a
+    /// host function asks its [`Caller`](crate::Caller).
+    pub fn cancel_token(&self) -> &CancelToken {
+        raw::cancel_token(&self.place)
     }
 
     /// Its memory, own or imported; empty if it has none.

@@ -38,9 +38,13 @@ mod program;
 #[cfg(any(target_os = "linux", target_os = "nto"))]
 pub mod qnx;
 #[cfg(all(feature = "std", target_os = "linux"))]
+mod room;
+#[cfg(all(feature = "std", target_os = "linux"))]
 pub mod runtime;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod safe_threading;
+#[cfg(all(feature = "alloc", any(target_os = "linux", target_os = "nto")))]
+mod shared;
 #[cfg(target_os = "linux")]
 pub mod sim;
 pub mod static_memory;

@@ -31,10 +31,15 @@ pub use triple_buffer::{
     TripleBuffer, TripleBufferBuilder, TripleBufferReader, TripleBufferWriter,
 };
 
-use core::{cmp::Ordering, ffi::CStr};
+use core::{
+    cmp::Ordering,
+    ffi::{CStr, c_void},
+    mem::MaybeUninit,
+};
 
 use wrt_platform_sys as sys;
 
+use crate::Layout;
 use crate::error::{Error, Result, check};
 
 /// A piece of a buffer. Lines make the alignment a fact of the type.
@@ -73,6 +78,46 @@ fn went_through(status: sys::wrt_status) -> bool {
     }
     debug_assert_eq!(check(status).err().map(|error| error.kind), None);
     status == sys::WRT_OK as sys::wrt_status
+}
+
+/// What buffer a config needs: what `call` writes.
+fn layout_by(call: impl FnOnce(*mut Layout) -> sys::wrt_status) -> Result<Layout> {
+    let mut layout = Layout { bytes: 0, alignment: 0 };
+    check(call(&raw mut layout))?;
+    Ok(layout)
+}
+
+/// The number that `call` writes.
+fn count_by(call: impl FnOnce(*mut u32) -> sys::wrt_status) -> usize {
+    let mut count = 0;
+    went_through(call(&raw mut count));
+    count as usize
+}
+
+/// Puts a value in by `call`; gives it back when there is no room.
+///
+/// # Safety
+/// `call` copies the size of a `T`, or says BUSY.
+unsafe fn put_by<T>(
+    value: T,
+    call: impl FnOnce(*const c_void) -> sys::wrt_status,
+) -> core::result::Result<(), T> {
+    let value = MaybeUninit::new(value);
+    if went_through(call(value.as_ptr().cast())) {
+        return Ok(()); // the copy in the structure is the value now
+    }
+    // SAFETY: nothing was taken.
+    Err(unsafe { value.assume_init() })
+}
+
+/// Takes a value out by `call`; nothing when there is none.
+///
+/// # Safety
+/// `call` writes a whole `T` that belongs to whoever gets it, or says BUSY.
+unsafe fn get_by<T>(call: impl FnOnce(*mut c_void) -> sys::wrt_status) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the caller's.
+    went_through(call(value.as_mut_ptr().cast())).then(|| unsafe { value.assume_init() })
 }
 
 /// A count for C; what is beyond 32 bits has to wait for the next call.

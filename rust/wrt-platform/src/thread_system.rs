@@ -24,7 +24,7 @@ use core::{ffi::c_char, fmt, mem, time::Duration};
 
 use wrt_platform_sys as sys;
 
-use crate::error::{Error, Result, check};
+use crate::error::{Result, check};
 
 const NAME_SIZE: usize = sys::WRT_THREAD_NAME_SIZE as usize; // the closing NUL included
 
@@ -232,7 +232,7 @@ unsafe impl Sync for Thread<'_> {}
 impl Thread<'_> {
     /// Waits for its end. `TimedOut` gives the thread back; so does `State` when a thread joins
     /// itself.
-    pub fn join(self, timeout: Option<Duration>) -> core::result::Result<(), (Self, Error)> {
+    pub fn join(self, timeout: Option<Duration>) -> core::result::Result<(), (Self, crate::Error)> {
         // SAFETY: the calls are there and work, says ThreadSystem; the thread is ours.
         let status = unsafe {
             (*self.interface.ops).join.unwrap()(

@@ -4,11 +4,13 @@ use std::{
     error::Error as _,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::{Duration, Instant},
 };
 
 use wrt_platform::{
-    Caller, Error, ErrorKind, HostError, HostFunction, Instance, Module, Progress, Result, Value,
-    ValueType,
+    Caller, CancelToken, Error, ErrorKind, HostError, HostFunction, Instance,
+    LinuxThreadSystemBuilder, Module, Progress, Result, Value, ValueType,
 };
 
 const CALLS_HOST: &str = r#"(module
@@ -301,5 +303,45 @@ fn references_go_to_the_host_and_back() -> Result<()> {
     let builder = Instance::builder().with_module(&module);
     let mut instance = builder.with_function("env", "swap", swap).build()?;
     assert_eq!(instance.call("go", &[])?, [Value::ExternRef(99), Value::I32(7)]);
+    Ok(())
+}
+
+#[test]
+fn wait_with_the_calls_token_ends_by_its_interrupt_and_is_tried_again() -> Result<()> {
+    let module = load(CALLS_HOST);
+    let system = LinuxThreadSystemBuilder::new().build()?;
+    let mut waits = vec![Duration::ZERO, Duration::from_secs(60)];
+    let mut instance = over(&module, move |caller, number| {
+        caller.cancel_token().sleep(Some(waits.pop().unwrap()), &system)?;
+        Ok(number)
+    })?;
+    let handle = instance.shared_interrupt_handle().unwrap();
+    let stopper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        handle.interrupt();
+    });
+    let before = Instant::now();
+    let error = instance.call("go", &[Value::I32(6)]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Interrupted);
+    assert!(before.elapsed() < Duration::from_secs(10));
+    stopper.join().unwrap();
+    while instance.run(1000)? == Progress::Paused {}
+    assert_eq!(instance.results()?, [Value::I32(7)], "one interrupt stops once");
+    Ok(())
+}
+
+#[test]
+fn other_token_that_ends_a_wait_is_the_closures_failure() -> Result<()> {
+    static OTHER: CancelToken = CancelToken::new();
+    OTHER.request();
+    let module = load(CALLS_HOST);
+    let system = LinuxThreadSystemBuilder::new().build()?;
+    let mut instance = over(&module, move |_, number| {
+        OTHER.sleep(None, &system)?;
+        Ok(number)
+    })?;
+    let error = instance.call("go", &[Value::I32(6)]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Interrupted);
+    assert_eq!(instance.call("double", &[Value::I32(2)])?, [Value::I32(4)]);
     Ok(())
 }

@@ -181,12 +181,36 @@ fn another_thread_stops_a_busy_loop_and_the_call_goes_on() -> Result<()> {
 }
 
 #[test]
+fn handle_takes_an_interrupt_back_and_feels_the_pulse() -> Result<()> {
+    let module = load(SUM);
+    let mut instance = instance(&module)?;
+    let handle = instance.shared_interrupt_handle().unwrap();
+    handle.interrupt();
+    assert!(instance.cancel_token().is_requested());
+    handle.clear_interrupt();
+    assert_eq!(instance.call("sum", &[Value::I32(2)])?, [Value::I32(3)]);
+    let before = handle.heartbeat().unwrap();
+    assert_eq!(handle.heartbeat(), Some(before));
+    instance.begin("forever", &[])?;
+    assert_eq!(instance.run(4 << 20)?, Progress::Paused);
+    assert!(handle.heartbeat().unwrap() - before >= 4);
+    drop(instance);
+    assert_eq!(handle.heartbeat(), None);
+    Ok(())
+}
+
+#[test]
 fn interrupting_races_with_the_end_of_instances() -> Result<()> {
     let module = load(SUM);
     for _ in 0..200 {
         let instance = instance(&module)?;
         let handle = instance.shared_interrupt_handle().unwrap();
-        let stopper = thread::spawn(move || (0..50).for_each(|_| handle.interrupt()));
+        let stopper = thread::spawn(move || {
+            (0..50).for_each(|_| {
+                handle.interrupt();
+                handle.heartbeat();
+            });
+        });
         drop(instance);
         stopper.join().unwrap();
     }

@@ -124,9 +124,10 @@ static void prepare_pointers(void)
 static void use_pointers(int index)
 {
     void *element;
+    uint32_t position;
 
     for (uint32_t i = 0; i < rounds; i++) {
-        while (!wrt__queue_get(&pointers, &element)) sched_yield();
+        while (!wrt__queue_get(&pointers, &element, &position)) sched_yield();
         *(uint32_t *)element += 1;
         while (!wrt__queue_put(&pointers, element)) sched_yield();
     }

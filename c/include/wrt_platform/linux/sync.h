@@ -50,14 +50,10 @@ typedef struct wrt_linux_lock_config {
 
 /** Caller-provided storage, not to be moved from init to deinit. Fields are private. */
 struct wrt_linux_lock {
-    wrt_linux_lock *self;
+    wrt_lock_base base;
     uint64_t mutex[6];
-    uint32_t owner; /* atomic: number of the thread that holds it, 0 if it is free */
     uint32_t protocol;
     uint32_t ceiling;
-    uint32_t fork_generation; /* of the process that made it */
-    uint32_t owner_died;      /* the holder has not recovered yet */
-    uint32_t lost;            /* atomic: given back without recovery */
     uint64_t reserved[3];
 };
 

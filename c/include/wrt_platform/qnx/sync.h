@@ -67,13 +67,9 @@ typedef struct wrt_qnx_lock_config {
 
 /** Caller-provided storage, not to be moved from init to deinit. Fields are private. */
 struct wrt_qnx_lock {
-    wrt_qnx_lock *self;
+    wrt_lock_base base;
     uint64_t mutex;
-    uint32_t owner; /* atomic: number of the thread that holds it, 0 if it is free */
     uint32_t ceiling;
-    int32_t process; /* that made it */
-    uint32_t owner_died;
-    uint32_t lost; /* atomic: given back without recovery */
     uint32_t reserved_padding;
     uint64_t reserved[3];
 };

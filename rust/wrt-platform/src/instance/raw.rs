@@ -6,6 +6,7 @@ use wrt_platform_sys as sys;
 
 use super::InstanceUsage;
 use super::storage::InstanceStorage;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result, check};
 use crate::module::FunctionType;
 use crate::value::{Value, raw_room};
@@ -188,6 +189,12 @@ pub fn explain(storage: &InstanceStorage, error: Error) -> Error {
         }
     }
     error
+}
+
+/// The token of the call under way, or of the instance.
+pub fn cancel_token(storage: &InstanceStorage) -> &CancelToken {
+    // SAFETY: the instance is alive, and with it, or with the call that it is part of, its token.
+    unsafe { CancelToken::of(sys::wrt_instance_cancel_token(storage.raw())) }
 }
 
 /// What has been used.

@@ -9,7 +9,7 @@ use core::{
     hint,
     mem::MaybeUninit,
     ptr,
-    sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering},
+    sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
 
 use wrt_platform_sys as sys;
@@ -19,20 +19,18 @@ use crate::error::Source;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Nobody uses it.
-const EMPTY: u8 = 0;
-/// An instance lives in it.
-const ALIVE: u8 = 1;
-/// The same, and somebody is just setting its interrupt flag.
-const INTERRUPTING: u8 = 2;
+const EMPTY: usize = 0;
 /// The instance is ending, or not yet there.
-const CLOSED: u8 = 3;
+const CLOSED: usize = 1;
+/// An instance lives in it; each that is just at it through a handle adds 1.
+const ALIVE: usize = 2;
 
 /// Room for one instance. In firmware it is a `static`; with a heap, builders make it themselves.
 #[repr(C)]
 pub struct InstanceStorage {
     /// First, because C hands host functions nothing but its address.
     raw: UnsafeCell<MaybeUninit<sys::wrt_instance>>,
-    phase: AtomicU8,
+    phase: AtomicUsize,
     number: AtomicUsize,
     /// The instance that owns this one, since it was linked.
     owner: AtomicPtr<InstanceStorage>,
@@ -62,7 +60,7 @@ impl InstanceStorage {
     pub const fn new() -> Self {
         Self {
             raw: UnsafeCell::new(MaybeUninit::zeroed()),
-            phase: AtomicU8::new(EMPTY),
+            phase: AtomicUsize::new(EMPTY),
             number: AtomicUsize::new(0),
             owner: AtomicPtr::new(ptr::null_mut()),
             #[cfg(feature = "alloc")]
@@ -73,16 +71,37 @@ impl InstanceStorage {
     /// Sets the interrupt flag of the instance of that number, if it is the one that lives here:
     /// a later one may stand on memory that the caller knows nothing of.
     pub(crate) fn interrupt(&self, number: usize) {
-        if self.change(ALIVE, INTERRUPTING) {
-            if self.number() == number {
-                // SAFETY: alive, and it cannot end before the phase is ALIVE again.
-                unsafe { sys::wrt_instance_interrupt(self.raw()) };
-            }
-            self.phase.store(ALIVE, Ordering::Release);
-        }
+        // SAFETY: it is alive.
+        self.with_alive(number, || unsafe { sys::wrt_instance_interrupt(self.raw()) });
     }
 
-    fn change(&self, from: u8, to: u8) -> bool {
+    /// Takes the flag back.
+    pub(crate) fn clear_interrupt(&self, number: usize) {
+        // SAFETY: it is alive.
+        self.with_alive(number, || unsafe { sys::wrt_instance_clear_interrupt(self.raw()) });
+    }
+
+    /// How often it has shown that it gets on.
+    pub(crate) fn heartbeat(&self, number: usize) -> Option<u32> {
+        // SAFETY: it is alive.
+        self.with_alive(number, || unsafe { sys::wrt_instance_heartbeat(self.raw()) })
+    }
+
+    /// Does `work` on the instance of that number: it cannot end meanwhile. `None`: it has ended.
+    fn with_alive<T>(&self, number: usize, work: impl FnOnce() -> T) -> Option<T> {
+        self.come_near()?;
+        let result = (self.number() == number).then(work);
+        self.phase.fetch_sub(1, Ordering::Release);
+        result
+    }
+
+    /// From now on the instance waits with its end.
+    fn come_near(&self) -> Option<usize> {
+        let nearer = |phase: usize| (phase >= ALIVE).then(|| phase + 1);
+        self.phase.fetch_update(Ordering::Acquire, Ordering::Relaxed, nearer).ok()
+    }
+
+    fn change(&self, from: usize, to: usize) -> bool {
         self.phase.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
@@ -108,7 +127,7 @@ impl InstanceStorage {
         self.phase.store(ALIVE, Ordering::Release);
     }
 
-    /// Keeps interrupters out; waits for one that is just at it, which is for one store.
+    /// Keeps the handles out; waits for those that are just at it, which is for one store.
     pub(crate) fn close(&self) {
         while self.phase.load(Ordering::Relaxed) != CLOSED && !self.change(ALIVE, CLOSED) {
             hint::spin_loop();
@@ -200,7 +219,7 @@ mod tests {
         let storage = InstanceStorage::new();
         storage.take().unwrap();
         storage.open();
-        assert!(storage.change(ALIVE, INTERRUPTING));
+        assert!(storage.come_near().is_some());
         let (sender, ended) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -208,7 +227,7 @@ mod tests {
                 sender.send(()).unwrap();
             });
             assert!(ended.recv_timeout(Duration::from_millis(30)).is_err());
-            storage.phase.store(ALIVE, Ordering::Release);
+            storage.phase.fetch_sub(1, Ordering::Release);
             ended.recv_timeout(Duration::from_secs(10)).unwrap();
         });
         assert_eq!(storage.phase.load(Ordering::Relaxed), CLOSED);

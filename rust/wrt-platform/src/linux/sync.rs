@@ -1,31 +1,20 @@
 //! Futexes, locks and wake hooks of Linux. Mirrors `wrt_platform/linux/sync.h`.
 
-use alloc::boxed::Box;
-use core::{cell::UnsafeCell, mem};
+use core::mem;
 
 use wrt_platform_sys as sys;
 pub use wrt_platform_sys::wrt_linux_futex_usage as LinuxFutexUsage;
 
 use crate::error::{Result, check};
 use crate::lock::{Lock, LockProtocol};
+use crate::shared::Shared;
 use crate::sync::FutexLike;
-
-/// Storage of an object that is not made yet.
-fn zeroed<T>() -> Box<UnsafeCell<T>> {
-    // SAFETY: only for objects of C, of which all zero is one that is not made.
-    Box::new(UnsafeCell::new(unsafe { mem::zeroed() }))
-}
 
 /// A word with FUTEX_WAIT and FUTEX_WAKE; made by [`LinuxFutexBuilder`]. `Send` and `Sync`. A forked
 /// child can't use it.
 pub struct LinuxFutex {
-    raw: Box<UnsafeCell<sys::wrt_linux_futex>>,
+    raw: Shared<sys::wrt_linux_futex>,
 }
-
-// SAFETY: C lets any thread use it, and the box keeps its address.
-unsafe impl Send for LinuxFutex {}
-// SAFETY: as above.
-unsafe impl Sync for LinuxFutex {}
 
 // SAFETY: it is one of the C library.
 unsafe impl FutexLike for LinuxFutex {
@@ -65,17 +54,6 @@ unsafe impl Lock for LinuxFutexLock<'_> {
     }
 }
 
-impl Drop for LinuxFutex {
-    fn drop(&mut self) {
-        // SAFETY: `raw` is initialised, and nobody borrows it: no wait, no guard.
-        let status = unsafe { sys::wrt_linux_futex_deinit(self.raw.get()) };
-        if status != sys::WRT_OK as sys::wrt_status {
-            // A guard was forgotten: the lock stays held, and its storage with it.
-            mem::forget(mem::replace(&mut self.raw, zeroed()));
-        }
-    }
-}
-
 /// Collects settings; the rules of linux/sync.h are checked by [`build`](Self::build).
 #[must_use]
 pub struct LinuxFutexBuilder {
@@ -111,9 +89,13 @@ impl LinuxFutexBuilder {
 
     /// Makes it, or says which rule is broken.
     pub fn build(self) -> Result<LinuxFutex> {
-        let raw = zeroed();
-        // SAFETY: both pointers are live.
-        check(unsafe { sys::wrt_linux_futex_init(raw.get(), &raw const self.config) })?;
+        // SAFETY: any thread may use it, and both pointers are live.
+        let raw = unsafe {
+            Shared::make(
+                |raw| sys::wrt_linux_futex_init(raw, &raw const self.config),
+                sys::wrt_linux_futex_deinit,
+            )
+        }?;
         Ok(LinuxFutex { raw })
     }
 }
@@ -127,30 +109,14 @@ impl Default for LinuxFutexBuilder {
 /// A mutex that notices misuse; made by [`LinuxLockBuilder`]. `Send` and `Sync`. A forked child can't
 /// use it.
 pub struct LinuxLock {
-    raw: Box<UnsafeCell<sys::wrt_linux_lock>>,
+    raw: Shared<sys::wrt_linux_lock>,
 }
-
-// SAFETY: C lets any thread use it, and the box keeps its address.
-unsafe impl Send for LinuxLock {}
-// SAFETY: as above.
-unsafe impl Sync for LinuxLock {}
 
 // SAFETY: it is one of the C library.
 unsafe impl Lock for LinuxLock {
     fn interface(&self) -> sys::wrt_lock {
         // SAFETY: `raw` is initialised.
         unsafe { sys::wrt_linux_lock_interface(self.raw.get()) }
-    }
-}
-
-impl Drop for LinuxLock {
-    fn drop(&mut self) {
-        // SAFETY: `raw` is initialised, and nobody borrows it: no wait, no guard.
-        let status = unsafe { sys::wrt_linux_lock_deinit(self.raw.get()) };
-        if status != sys::WRT_OK as sys::wrt_status {
-            // A guard was forgotten: the lock stays held, and its storage with it.
-            mem::forget(mem::replace(&mut self.raw, zeroed()));
-        }
     }
 }
 
@@ -190,9 +156,13 @@ impl LinuxLockBuilder {
 
     /// Makes it, or says which rule is broken.
     pub fn build(self) -> Result<LinuxLock> {
-        let raw = zeroed();
-        // SAFETY: both pointers are live.
-        check(unsafe { sys::wrt_linux_lock_init(raw.get(), &raw const self.config) })?;
+        // SAFETY: any thread may use it, and both pointers are live.
+        let raw = unsafe {
+            Shared::make(
+                |raw| sys::wrt_linux_lock_init(raw, &raw const self.config),
+                sys::wrt_linux_lock_deinit,
+            )
+        }?;
         Ok(LinuxLock { raw })
     }
 }
@@ -205,20 +175,16 @@ impl Default for LinuxLockBuilder {
 
 /// A descriptor that gets readable when [`call`](Self::call) was called. `Send` and `Sync`.
 pub struct LinuxWake {
-    raw: Box<UnsafeCell<sys::wrt_linux_wake>>,
+    raw: Shared<sys::wrt_linux_wake>,
 }
-
-// SAFETY: C lets any thread use it, and the box keeps its address.
-unsafe impl Send for LinuxWake {}
-// SAFETY: as above.
-unsafe impl Sync for LinuxWake {}
 
 impl LinuxWake {
     /// Makes the descriptor; `NoMemory` if there are none left.
     pub fn new() -> Result<Self> {
-        let raw = zeroed();
-        // SAFETY: the pointer is live.
-        check(unsafe { sys::wrt_linux_wake_init(raw.get()) })?;
+        // SAFETY: any thread may use it, and the pointer is live.
+        let raw = unsafe {
+            Shared::make(|raw| sys::wrt_linux_wake_init(raw), sys::wrt_linux_wake_deinit)
+        }?;
         Ok(Self { raw })
     }
 
@@ -242,12 +208,5 @@ impl LinuxWake {
         // SAFETY: `raw` is initialised.
         check(unsafe { sys::wrt_linux_wake_descriptor(self.raw.get(), &raw mut descriptor) })?;
         Ok(descriptor)
-    }
-}
-
-impl Drop for LinuxWake {
-    fn drop(&mut self) {
-        // SAFETY: `raw` is initialised.
-        let _ = unsafe { sys::wrt_linux_wake_deinit(self.raw.get()) };
     }
 }

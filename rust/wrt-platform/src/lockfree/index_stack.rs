@@ -4,7 +4,7 @@ use core::{cell::UnsafeCell, marker::PhantomData, mem};
 
 use wrt_platform_sys as sys;
 
-use super::{Line, went_through};
+use super::{Line, layout_by, went_through};
 use crate::Layout;
 use crate::error::{Result, check};
 
@@ -60,10 +60,8 @@ impl<'buffer> IndexStackBuilder<'buffer> {
 
     /// What buffer the settings need.
     pub fn layout(&self) -> Result<Layout> {
-        let mut layout = Layout { bytes: 0, alignment: 0 };
         // SAFETY: both pointers are live for the call.
-        check(unsafe { sys::wrt_index_stack_layout(&raw const self.config, &raw mut layout) })?;
-        Ok(layout)
+        layout_by(|layout| unsafe { sys::wrt_index_stack_layout(&raw const self.config, layout) })
     }
 
     /// Makes the stack, or says which rule is broken.

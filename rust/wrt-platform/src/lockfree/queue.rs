@@ -1,14 +1,12 @@
 //! Many producers, many consumers, in order.
 
-use core::{
-    cell::UnsafeCell,
-    marker::PhantomData,
-    mem::{self, MaybeUninit},
-};
+use core::{cell::UnsafeCell, marker::PhantomData, mem};
 
 use wrt_platform_sys as sys;
 
-use super::{Line, count_for_c, size_for_config, went_through};
+use super::{
+    Line, count_by, count_for_c, get_by, layout_by, put_by, size_for_config, went_through,
+};
 use crate::Layout;
 use crate::error::{Result, check};
 
@@ -65,10 +63,8 @@ impl<'buffer, T: Send> QueueBuilder<'buffer, T> {
 
     /// What buffer the settings need.
     pub fn layout(&self) -> Result<Layout> {
-        let mut layout = Layout { bytes: 0, alignment: 0 };
         // SAFETY: both pointers are live for the call.
-        check(unsafe { sys::wrt_queue_layout(&raw const self.config, &raw mut layout) })?;
-        Ok(layout)
+        layout_by(|layout| unsafe { sys::wrt_queue_layout(&raw const self.config, layout) })
     }
 
     /// Makes the queue, or says which rule is broken.
@@ -90,22 +86,15 @@ impl<T: Send> Default for QueueBuilder<'_, T> {
 impl<T: Send> Queue<'_, T> {
     /// Puts a value in, behind all others; gives it back when the queue is full.
     pub fn put(&self, value: T) -> core::result::Result<(), T> {
-        let value = MaybeUninit::new(value);
         // SAFETY: `raw` is initialised; C copies the size of a `T` from the value.
-        if went_through(unsafe { sys::wrt_queue_put(self.raw.get(), value.as_ptr().cast()) }) {
-            return Ok(()); // the copy in the queue is the value now
-        }
-        // SAFETY: nothing was taken.
-        Err(unsafe { value.assume_init() })
+        unsafe { put_by(value, |from| sys::wrt_queue_put(self.raw.get(), from)) }
     }
 
     /// Takes the oldest value; nothing when the queue is empty.
     pub fn get(&self) -> Option<T> {
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: `raw` is initialised; C writes the size of a `T`.
-        let status = unsafe { sys::wrt_queue_get(self.raw.get(), value.as_mut_ptr().cast()) };
-        // SAFETY: what comes out is a value that went in, and it comes out once.
-        went_through(status).then(|| unsafe { value.assume_init() })
+        // SAFETY: `raw` is initialised; C writes the size of a `T`, a value that went in, and it comes
+        // out once.
+        unsafe { get_by(|to| sys::wrt_queue_get(self.raw.get(), to)) }
     }
 
     /// Puts in as many values as there is room for, with nobody else's between them; says how many.
@@ -113,17 +102,15 @@ impl<T: Send> Queue<'_, T> {
     where
         T: Copy,
     {
-        let mut count = 0;
         // SAFETY: `raw` is initialised; C copies no more than the slice has.
-        went_through(unsafe {
+        count_by(|count| unsafe {
             sys::wrt_queue_put_many(
                 self.raw.get(),
                 values.as_ptr().cast(),
                 count_for_c(values.len()),
-                &raw mut count,
+                count,
             )
-        });
-        count as usize
+        })
     }
 
     /// Takes as many values as are ready and as the slice can hold; says how many.
@@ -131,25 +118,21 @@ impl<T: Send> Queue<'_, T> {
     where
         T: Copy,
     {
-        let mut count = 0;
         // SAFETY: `raw` is initialised; C writes values, no more than the slice can hold.
-        went_through(unsafe {
+        count_by(|count| unsafe {
             sys::wrt_queue_get_many(
                 self.raw.get(),
                 values.as_mut_ptr().cast(),
                 count_for_c(values.len()),
-                &raw mut count,
+                count,
             )
-        });
-        count as usize
+        })
     }
 
     /// How many values were in the queue a moment ago.
     pub fn count(&self) -> usize {
-        let mut count = 0;
         // SAFETY: `raw` is initialised.
-        went_through(unsafe { sys::wrt_queue_count(self.raw.get(), &raw mut count) });
-        count as usize
+        count_by(|count| unsafe { sys::wrt_queue_count(self.raw.get(), count) })
     }
 }
 

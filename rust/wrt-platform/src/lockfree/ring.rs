@@ -1,14 +1,12 @@
 //! One producer, one consumer, in order.
 
-use core::{
-    cell::UnsafeCell,
-    marker::PhantomData,
-    mem::{self, MaybeUninit},
-};
+use core::{cell::UnsafeCell, marker::PhantomData, mem};
 
 use wrt_platform_sys as sys;
 
-use super::{Line, count_for_c, size_for_config, went_through};
+use super::{
+    Line, count_by, count_for_c, get_by, layout_by, put_by, size_for_config, went_through,
+};
 use crate::Layout;
 use crate::error::{Result, check};
 
@@ -82,10 +80,8 @@ impl<'buffer, T: Send> RingBuilder<'buffer, T> {
 
     /// What buffer the settings need.
     pub fn layout(&self) -> Result<Layout> {
-        let mut layout = Layout { bytes: 0, alignment: 0 };
         // SAFETY: both pointers are live for the call.
-        check(unsafe { sys::wrt_ring_layout(&raw const self.config, &raw mut layout) })?;
-        Ok(layout)
+        layout_by(|layout| unsafe { sys::wrt_ring_layout(&raw const self.config, layout) })
     }
 
     /// Makes the ring, or says which rule is broken.
@@ -111,10 +107,8 @@ impl<T: Send> Ring<'_, T> {
     }
 
     fn count(&self) -> usize {
-        let mut count = 0;
         // SAFETY: `raw` is initialised; any thread may ask.
-        went_through(unsafe { sys::wrt_ring_count(self.raw.get(), &raw mut count) });
-        count as usize
+        count_by(|count| unsafe { sys::wrt_ring_count(self.raw.get(), count) })
     }
 }
 
@@ -132,13 +126,8 @@ impl<T: Send> Drop for Ring<'_, T> {
 impl<T: Send> RingProducer<'_, T> {
     /// Puts a value in, behind all others; gives it back when the ring is full.
     pub fn put(&mut self, value: T) -> core::result::Result<(), T> {
-        let value = MaybeUninit::new(value);
         // SAFETY: this is the one producer; C copies the size of a `T` from the value.
-        if went_through(unsafe { sys::wrt_ring_put(self.ring.raw.get(), value.as_ptr().cast()) }) {
-            return Ok(()); // the copy in the ring is the value now
-        }
-        // SAFETY: nothing was taken.
-        Err(unsafe { value.assume_init() })
+        unsafe { put_by(value, |from| sys::wrt_ring_put(self.ring.raw.get(), from)) }
     }
 
     /// Puts in as many values as there is room for, from the first on; says how many.
@@ -146,17 +135,15 @@ impl<T: Send> RingProducer<'_, T> {
     where
         T: Copy,
     {
-        let mut count = 0;
         // SAFETY: this is the one producer; C copies no more than the slice has.
-        went_through(unsafe {
+        count_by(|count| unsafe {
             sys::wrt_ring_put_many(
                 self.ring.raw.get(),
                 values.as_ptr().cast(),
                 count_for_c(values.len()),
-                &raw mut count,
+                count,
             )
-        });
-        count as usize
+        })
     }
 
     /// How many values are in the ring, at most: the consumer may be taking some.
@@ -168,11 +155,9 @@ impl<T: Send> RingProducer<'_, T> {
 impl<T: Send> RingConsumer<'_, T> {
     /// Takes the oldest value; nothing when the ring is empty.
     pub fn get(&mut self) -> Option<T> {
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: this is the one consumer; C writes the size of a `T`.
-        let status = unsafe { sys::wrt_ring_get(self.ring.raw.get(), value.as_mut_ptr().cast()) };
-        // SAFETY: what comes out is a value that went in, and it comes out once.
-        went_through(status).then(|| unsafe { value.assume_init() })
+        // SAFETY: this is the one consumer; C writes the size of a `T`, a value that went in, and it
+        // comes out once.
+        unsafe { get_by(|to| sys::wrt_ring_get(self.ring.raw.get(), to)) }
     }
 
     /// Takes as many values as are there and as the slice can hold; says how many.
@@ -180,17 +165,15 @@ impl<T: Send> RingConsumer<'_, T> {
     where
         T: Copy,
     {
-        let mut count = 0;
         // SAFETY: this is the one consumer; C writes values, no more than the slice can hold.
-        went_through(unsafe {
+        count_by(|count| unsafe {
             sys::wrt_ring_get_many(
                 self.ring.raw.get(),
                 values.as_mut_ptr().cast(),
                 count_for_c(values.len()),
-                &raw mut count,
+                count,
             )
-        });
-        count as usize
+        })
     }
 
     /// How many values are in the ring, at least: the producer may be adding some.

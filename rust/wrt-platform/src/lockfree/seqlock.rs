@@ -8,7 +8,7 @@ use core::{
 
 use wrt_platform_sys as sys;
 
-use super::{Line, size_for_config, went_through};
+use super::{Line, get_by, layout_by, size_for_config, went_through};
 use crate::Layout;
 use crate::error::{Result, check};
 
@@ -74,10 +74,8 @@ impl<'buffer, T: Copy + Send> SeqlockBuilder<'buffer, T> {
 
     /// What buffer the value needs.
     pub fn layout(&self) -> Result<Layout> {
-        let mut layout = Layout { bytes: 0, alignment: 0 };
         // SAFETY: both pointers are live for the call.
-        check(unsafe { sys::wrt_seqlock_layout(&raw const self.config, &raw mut layout) })?;
-        Ok(layout)
+        layout_by(|layout| unsafe { sys::wrt_seqlock_layout(&raw const self.config, layout) })
     }
 
     /// Makes the lock with its first value, or says which rule is broken.
@@ -125,11 +123,8 @@ impl<T: Copy + Send> SeqlockWriter<'_, T> {
 impl<T: Copy + Send> SeqlockReader<'_, T> {
     /// The latest whole value; nothing if a write was under way at each attempt.
     pub fn read(&self) -> Option<T> {
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: `raw` is initialised; C writes the size of a `T`.
-        let status =
-            unsafe { sys::wrt_seqlock_read(self.lock.raw.get(), value.as_mut_ptr().cast()) };
-        // SAFETY: C vouches for one whole value, and the first one was there from the start.
-        went_through(status).then(|| unsafe { value.assume_init() })
+        // SAFETY: `raw` is initialised; C writes the size of a `T` and vouches for one whole value, and
+        // the first one was there from the start.
+        unsafe { get_by(|to| sys::wrt_seqlock_read(self.lock.raw.get(), to)) }
     }
 }

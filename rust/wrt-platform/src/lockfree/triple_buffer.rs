@@ -9,7 +9,7 @@ use core::{
 
 use wrt_platform_sys as sys;
 
-use super::{Line, check_alignment, size_for_config, went_through};
+use super::{Line, check_alignment, layout_by, size_for_config, went_through};
 use crate::Layout;
 use crate::error::{Result, check};
 
@@ -66,10 +66,8 @@ impl<'buffer, T: Copy + Send> TripleBufferBuilder<'buffer, T> {
 
     /// What buffer three values need.
     pub fn layout(&self) -> Result<Layout> {
-        let mut layout = Layout { bytes: 0, alignment: 0 };
         // SAFETY: both pointers are live for the call.
-        check(unsafe { sys::wrt_triple_buffer_layout(&raw const self.config, &raw mut layout) })?;
-        Ok(layout)
+        layout_by(|layout| unsafe { sys::wrt_triple_buffer_layout(&raw const self.config, layout) })
     }
 
     /// Makes the triple buffer, or says which rule is broken.

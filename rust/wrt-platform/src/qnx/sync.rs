@@ -1,13 +1,13 @@
 //! Futexes, locks and wake hooks of QNX. Mirrors `wrt_platform/qnx/sync.h`.
 
-use alloc::boxed::Box;
-use core::{cell::UnsafeCell, mem};
+use core::mem;
 
 use wrt_platform_sys as sys;
 pub use wrt_platform_sys::wrt_qnx_futex_usage as QnxFutexUsage;
 
 use crate::error::{Result, check};
 use crate::lock::{Lock, LockProtocol};
+use crate::shared::Shared;
 use crate::sync::FutexLike;
 
 /// At which priority a woken thread returns from its wait.
@@ -27,22 +27,11 @@ pub enum QnxSyncPriority {
     Realtime = sys::WRT_QNX_SYNC_PRIORITY_REALTIME,
 }
 
-/// Storage of an object that is not made yet.
-fn zeroed<T>() -> Box<UnsafeCell<T>> {
-    // SAFETY: only for objects of C, of which all zero is one that is not made.
-    Box::new(UnsafeCell::new(unsafe { mem::zeroed() }))
-}
-
 /// A word whose waiters are woken by pulses, the most urgent first; made by [`QnxFutexBuilder`].
 /// `Send` and `Sync`. A forked child can't use it.
 pub struct QnxFutex {
-    raw: Box<UnsafeCell<sys::wrt_qnx_futex>>,
+    raw: Shared<sys::wrt_qnx_futex>,
 }
-
-// SAFETY: C lets any thread use it, and the box keeps its address.
-unsafe impl Send for QnxFutex {}
-// SAFETY: as above.
-unsafe impl Sync for QnxFutex {}
 
 // SAFETY: it is one of the C library.
 unsafe impl FutexLike for QnxFutex {
@@ -79,17 +68,6 @@ unsafe impl Lock for QnxFutexLock<'_> {
     fn interface(&self) -> sys::wrt_lock {
         // SAFETY: `raw` is initialised.
         unsafe { sys::wrt_qnx_futex_lock_interface(self.futex.raw.get()) }
-    }
-}
-
-impl Drop for QnxFutex {
-    fn drop(&mut self) {
-        // SAFETY: `raw` is initialised, and nobody borrows it: no wait, no guard.
-        let status = unsafe { sys::wrt_qnx_futex_deinit(self.raw.get()) };
-        if status != sys::WRT_OK as sys::wrt_status {
-            // A guard was forgotten: the lock stays held, and its storage with it.
-            mem::forget(mem::replace(&mut self.raw, zeroed()));
-        }
     }
 }
 
@@ -134,9 +112,13 @@ impl QnxFutexBuilder {
 
     /// Makes it, or says which rule is broken.
     pub fn build(self) -> Result<QnxFutex> {
-        let raw = zeroed();
-        // SAFETY: both pointers are live.
-        check(unsafe { sys::wrt_qnx_futex_init(raw.get(), &raw const self.config) })?;
+        // SAFETY: any thread may use it, and both pointers are live.
+        let raw = unsafe {
+            Shared::make(
+                |raw| sys::wrt_qnx_futex_init(raw, &raw const self.config),
+                sys::wrt_qnx_futex_deinit,
+            )
+        }?;
         Ok(QnxFutex { raw })
     }
 }
@@ -150,30 +132,14 @@ impl Default for QnxFutexBuilder {
 /// A mutex that notices misuse; made by [`QnxLockBuilder`]. `Send` and `Sync`. A forked child can't
 /// use it.
 pub struct QnxLock {
-    raw: Box<UnsafeCell<sys::wrt_qnx_lock>>,
+    raw: Shared<sys::wrt_qnx_lock>,
 }
-
-// SAFETY: C lets any thread use it, and the box keeps its address.
-unsafe impl Send for QnxLock {}
-// SAFETY: as above.
-unsafe impl Sync for QnxLock {}
 
 // SAFETY: it is one of the C library.
 unsafe impl Lock for QnxLock {
     fn interface(&self) -> sys::wrt_lock {
         // SAFETY: `raw` is initialised.
         unsafe { sys::wrt_qnx_lock_interface(self.raw.get()) }
-    }
-}
-
-impl Drop for QnxLock {
-    fn drop(&mut self) {
-        // SAFETY: `raw` is initialised, and nobody borrows it: no wait, no guard.
-        let status = unsafe { sys::wrt_qnx_lock_deinit(self.raw.get()) };
-        if status != sys::WRT_OK as sys::wrt_status {
-            // A guard was forgotten: the lock stays held, and its storage with it.
-            mem::forget(mem::replace(&mut self.raw, zeroed()));
-        }
     }
 }
 
@@ -213,9 +179,13 @@ impl QnxLockBuilder {
 
     /// Makes it, or says which rule is broken.
     pub fn build(self) -> Result<QnxLock> {
-        let raw = zeroed();
-        // SAFETY: both pointers are live.
-        check(unsafe { sys::wrt_qnx_lock_init(raw.get(), &raw const self.config) })?;
+        // SAFETY: any thread may use it, and both pointers are live.
+        let raw = unsafe {
+            Shared::make(
+                |raw| sys::wrt_qnx_lock_init(raw, &raw const self.config),
+                sys::wrt_qnx_lock_deinit,
+            )
+        }?;
         Ok(QnxLock { raw })
     }
 }
@@ -229,26 +199,14 @@ impl Default for QnxLockBuilder {
 /// A pulse to a channel of yours, when [`call`](Self::call) is called; made by [`QnxWakeBuilder`].
 /// `Send` and `Sync`.
 pub struct QnxWake {
-    raw: Box<UnsafeCell<sys::wrt_qnx_wake>>,
+    raw: Shared<sys::wrt_qnx_wake>,
 }
-
-// SAFETY: C lets any thread use it, and the box keeps its address.
-unsafe impl Send for QnxWake {}
-// SAFETY: as above.
-unsafe impl Sync for QnxWake {}
 
 impl QnxWake {
     /// Sends the pulse.
     pub fn call(&self) {
         // SAFETY: `raw` is initialised.
         unsafe { sys::wrt_qnx_wake_call(self.raw.get().cast()) }
-    }
-}
-
-impl Drop for QnxWake {
-    fn drop(&mut self) {
-        // SAFETY: `raw` is initialised.
-        let _ = unsafe { sys::wrt_qnx_wake_deinit(self.raw.get()) };
     }
 }
 
@@ -293,9 +251,13 @@ impl QnxWakeBuilder {
 
     /// Makes the hook, or says which rule is broken.
     pub fn build(self) -> Result<QnxWake> {
-        let raw = zeroed();
-        // SAFETY: both pointers are live.
-        check(unsafe { sys::wrt_qnx_wake_init(raw.get(), &raw const self.config) })?;
+        // SAFETY: any thread may use it, and both pointers are live.
+        let raw = unsafe {
+            Shared::make(
+                |raw| sys::wrt_qnx_wake_init(raw, &raw const self.config),
+                sys::wrt_qnx_wake_deinit,
+            )
+        }?;
         Ok(QnxWake { raw })
     }
 }

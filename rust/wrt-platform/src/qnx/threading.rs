@@ -1,38 +1,26 @@
 //! Threads of Qnx: what pools, watchdogs, thread managers and events run on. Mirrors
 //! `wrt_platform/qnx/threading.h`.
 
-use alloc::boxed::Box;
-use core::{cell::UnsafeCell, mem};
+use core::mem;
 
 use wrt_platform_sys as sys;
 
-use crate::error::{Result, check};
+use crate::error::Result;
+use crate::shared::Shared;
 use crate::thread_system::ThreadSystem;
 
 /// `Low`, `Normal` and `High` are SCHED_RR, `Realtime` is SCHED_FIFO; made by
 /// [`QnxThreadSystemBuilder`].
 /// `Send` and `Sync`. A forked child can't use it.
 pub struct QnxThreadSystem {
-    raw: Box<UnsafeCell<sys::wrt_qnx_thread_system>>,
+    raw: Shared<sys::wrt_qnx_thread_system>,
 }
-
-// SAFETY: C lets any thread use it, and the box keeps its address.
-unsafe impl Send for QnxThreadSystem {}
-// SAFETY: as above.
-unsafe impl Sync for QnxThreadSystem {}
 
 // SAFETY: it is a thread system of the C library.
 unsafe impl ThreadSystem for QnxThreadSystem {
     fn interface(&self) -> sys::wrt_thread_system {
         // SAFETY: `raw` is initialised.
         unsafe { sys::wrt_qnx_thread_system_interface(self.raw.get()) }
-    }
-}
-
-impl Drop for QnxThreadSystem {
-    fn drop(&mut self) {
-        // SAFETY: `raw` is initialised. Threads borrow the system, so none of them is out.
-        let _ = unsafe { sys::wrt_qnx_thread_system_deinit(self.raw.get()) };
     }
 }
 
@@ -77,10 +65,13 @@ impl QnxThreadSystemBuilder {
 
     /// Makes the system, or says which rule is broken.
     pub fn build(self) -> Result<QnxThreadSystem> {
-        // SAFETY: zero is a valid value of every field.
-        let raw = Box::new(UnsafeCell::new(unsafe { mem::zeroed() }));
-        // SAFETY: both pointers are live.
-        check(unsafe { sys::wrt_qnx_thread_system_init(raw.get(), &raw const self.config) })?;
+        // SAFETY: any thread may use it, and both pointers are live.
+        let raw = unsafe {
+            Shared::make(
+                |raw| sys::wrt_qnx_thread_system_init(raw, &raw const self.config),
+                sys::wrt_qnx_thread_system_deinit,
+            )
+        }?;
         Ok(QnxThreadSystem { raw })
     }
 }

@@ -16,6 +16,7 @@ use super::{
     ThreadingLimits, WasmModuleInfo,
 };
 use crate::error::{Result, check};
+use crate::room::Room;
 use crate::system_below::closed_name;
 use crate::threading::{Executor, ThreadPoolConfig, WasmTask, limit};
 
@@ -108,23 +109,15 @@ impl WasmThreadManager {
         }
         let mut raw = config.raw();
         raw.threads = &raw const threads;
-        let mut layout = sys::wrt_layout { bytes: 0, alignment: 0 };
         // SAFETY: both are live.
-        check(unsafe { sys::wrt_thread_manager_layout(&raw const raw, &raw mut layout) })?;
-        let mut own = Vec::new();
-        let buffer = match config.buffer.take() {
-            Some(buffer) => buffer,
-            None => {
-                own = vec![0; layout.bytes.div_ceil(8)];
-                own.as_mut_slice()
-            }
-        };
-        raw.buffer_size = size_of_val(buffer);
-        raw.buffer = buffer.as_mut_ptr().cast();
+        let room = Room::new(config.buffer.take(), |layout| unsafe {
+            sys::wrt_thread_manager_layout(&raw const raw, layout)
+        })?;
+        (raw.buffer, raw.buffer_size) = (room.start, room.size);
         // SAFETY: zero is a valid value of every field.
         let manager = UnsafeCell::new(unsafe { mem::zeroed() });
         let orphans = Mutex::new(Vec::new());
-        let inner = Box::new(Inner { raw: manager, config, _buffer: own, orphans });
+        let inner = Box::new(Inner { raw: manager, config, _buffer: room.own, orphans });
         // SAFETY: the box keeps its address; all that the config borrows lives in it, or for ever.
         check(unsafe { sys::wrt_thread_manager_init(inner.raw.get(), &raw const raw) })?;
         Ok(Self { shared: Arc::new(Shared { inner: ManuallyDrop::new(inner) }) })

@@ -1,6 +1,6 @@
 //! Executors: where a pool finds the function that a task names. Mirrors `wrt_platform/executor.h`.
 
-use alloc::{boxed::Box, vec, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use core::{cell::UnsafeCell, mem};
 
 use wrt_platform_sys as sys;
@@ -9,6 +9,7 @@ use super::System;
 use crate::error::{Error, Result, check};
 use crate::instance::{Instance, raw};
 use crate::module::{FunctionType, Module};
+use crate::room::Room;
 
 /// Finds functions and instances for a pool; made by [`InstanceExecutorBuilder`] or
 /// [`ModuleExecutorBuilder`]. What it has is nobody else's until it is dropped.
@@ -67,14 +68,6 @@ impl Drop for Executor {
             };
         }
     }
-}
-
-fn buffer_for(layout: &sys::wrt_layout) -> Vec<u64> {
-    vec![0; layout.bytes.div_ceil(8)]
-}
-
-fn empty_layout() -> sys::wrt_layout {
-    sys::wrt_layout { bytes: 0, alignment: 0 }
 }
 
 /// Collects instances and the numbers of their functions. One task at a time has an instance; the
@@ -140,25 +133,17 @@ impl InstanceExecutorBuilder {
         config.functions = self.functions.as_ptr();
         config.function_count = self.functions.len() as u32;
         config.system = System::interface(self.system)?;
-        let mut layout = empty_layout();
         // SAFETY: both are live.
-        check(unsafe { sys::wrt_instance_executor_layout(&raw const config, &raw mut layout) })?;
-        let mut own = Vec::new();
-        let buffer = match &mut self.buffer {
-            Some(buffer) => &mut **buffer,
-            None => {
-                own = buffer_for(&layout);
-                &mut own
-            }
-        };
-        config.buffer_size = size_of_val(buffer);
-        config.buffer = buffer.as_mut_ptr().cast();
+        let room = Room::new(self.buffer.take(), |layout| unsafe {
+            sys::wrt_instance_executor_layout(&raw const config, layout)
+        })?;
+        (config.buffer, config.buffer_size) = (room.start, room.size);
         // SAFETY: zero is a valid value of every field.
         let kind = Box::new(Kind::Instances(UnsafeCell::new(unsafe { mem::zeroed() })));
         let Kind::Instances(executor) = &*kind else { unreachable!("it was made just now") };
         // SAFETY: the box keeps its address; buffer and instances are kept beside it.
         check(unsafe { sys::wrt_instance_executor_init(executor.get(), &raw const config) })?;
-        Ok(Executor { kind, _buffer: own, _instances: self.instances, _configs: Vec::new() })
+        Ok(Executor { kind, _buffer: room.own, _instances: self.instances, _configs: Vec::new() })
     }
 }
 
@@ -235,24 +220,16 @@ impl ModuleExecutorBuilder {
         config.export_count = self.exports.len() as u32;
         config.slots = self.slots;
         config.system = System::interface(self.system)?;
-        let mut layout = empty_layout();
         // SAFETY: both are live, and so are modules and names.
-        check(unsafe { sys::wrt_module_executor_layout(&raw const config, &raw mut layout) })?;
-        let mut own = Vec::new();
-        let buffer = match &mut self.buffer {
-            Some(buffer) => &mut **buffer,
-            None => {
-                own = buffer_for(&layout);
-                &mut own
-            }
-        };
-        config.buffer_size = size_of_val(buffer);
-        config.buffer = buffer.as_mut_ptr().cast();
+        let room = Room::new(self.buffer.take(), |layout| unsafe {
+            sys::wrt_module_executor_layout(&raw const config, layout)
+        })?;
+        (config.buffer, config.buffer_size) = (room.start, room.size);
         // SAFETY: zero is a valid value of every field.
         let kind = Box::new(Kind::Modules(UnsafeCell::new(unsafe { mem::zeroed() })));
         let Kind::Modules(executor) = &*kind else { unreachable!("it was made just now") };
         // SAFETY: the box keeps its address; buffer and configs are kept beside it.
         check(unsafe { sys::wrt_module_executor_init(executor.get(), &raw const config) })?;
-        Ok(Executor { kind, _buffer: own, _instances: Vec::new(), _configs: self.configs })
+        Ok(Executor { kind, _buffer: room.own, _instances: Vec::new(), _configs: self.configs })
     }
 }

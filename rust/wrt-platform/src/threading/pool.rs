@@ -1,6 +1,6 @@
 //! The pool itself.
 
-use alloc::{boxed::Box, sync::Arc, vec, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{
     cell::UnsafeCell,
     mem::{self, ManuallyDrop},
@@ -16,6 +16,7 @@ use super::task::{JoinHandle, TaskBuilder};
 use super::wasm::{WasmHandle, WasmTask};
 use super::{Executor, System, ThreadPoolConfig, ThreadPoolReport, WorkerReport};
 use crate::error::{ErrorKind, Result, check};
+use crate::room::Room;
 
 /// Worker threads. Clones are the same pool.
 ///
@@ -95,23 +96,15 @@ impl ThreadPool {
         if !config.name_prefix.is_empty() {
             raw.name_prefix = name.as_ptr().cast();
         }
-        let mut layout = sys::wrt_layout { bytes: 0, alignment: 0 };
         // SAFETY: both are live.
-        check(unsafe { sys::wrt_thread_pool_layout(&raw const raw, &raw mut layout) })?;
-        let mut own = Vec::new();
-        let buffer = match config.buffer.take() {
-            Some(buffer) => buffer,
-            None => {
-                own = vec![0; layout.bytes.div_ceil(8)];
-                own.as_mut_slice()
-            }
-        };
-        raw.buffer_size = size_of_val(buffer);
-        raw.buffer = buffer.as_mut_ptr().cast();
+        let room = Room::new(config.buffer.take(), |layout| unsafe {
+            sys::wrt_thread_pool_layout(&raw const raw, layout)
+        })?;
+        (raw.buffer, raw.buffer_size) = (room.start, room.size);
         // SAFETY: zero is a valid value of every field.
         let pool = UnsafeCell::new(unsafe { mem::zeroed() });
         let orphans = Mutex::new(Vec::new());
-        let inner = Box::new(Inner { raw: pool, config, _buffer: own, orphans });
+        let inner = Box::new(Inner { raw: pool, config, _buffer: room.own, orphans });
         // SAFETY: the box keeps its address; all that the config borrows lives in it, or for ever.
         check(unsafe { sys::wrt_thread_pool_init(inner.raw.get(), &raw const raw) })?;
         Ok(Self { shared: Arc::new(Shared { inner: ManuallyDrop::new(inner) }) })
