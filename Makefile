@@ -15,7 +15,8 @@ WHEEL_SOURCES := $(shell find c cmake python -name __pycache__ -prune -o -type f
 	tools/generate_native.py CMakeLists.txt pyproject.toml README.md LICENSE
 C_FILES = $(shell git ls-files '*.c' '*.h' '*.inc')
 TYPED = $(wildcard tests tools examples/python bench)
-# Tests that look into the C library; those of a whole process are marked and left out.
+# Tests that look into the C library; those of a whole process, and those that want a kernel of their
+# own, are marked and left out.
 SANITIZED = $(wildcard tests/test_*.py tests/engine tests/linux tests/spec tests/wasi)
 
 .NOTPARALLEL:
@@ -74,13 +75,18 @@ $(STAMPS)/rust-targets: tools/install_rust_targets.sh
 	sh $< thumbv7em-none-eabi wasm32-wasip1
 	@touch $@
 
+$(STAMPS)/virtual-machine: $(STAMPS)/packages tools/install_virtual_machine.sh tests/support/vm_init.sh
+	@sh tools/install_virtual_machine.sh
+	@touch $@
+
 $(STAMPS)/bench-tools: $(STAMPS)/python-tools tools/install_packages.sh
 	sh tools/install_packages.sh --bench
 	sh tools/install_cargo_tool.sh wasmi wasmi_cli 2.0.0
 	$(PYTHON) -m pip install --quiet --group bench
 	@touch $@
 
-setup: $(STAMPS)/packages $(STAMPS)/wheel $(STAMPS)/python-tools $(STAMPS)/wasm-tools $(STAMPS)/rust-targets
+setup: $(STAMPS)/packages $(STAMPS)/wheel $(STAMPS)/python-tools $(STAMPS)/wasm-tools $(STAMPS)/rust-targets \
+	$(STAMPS)/virtual-machine
 
 # What it is for
 
@@ -115,7 +121,7 @@ test-sanitized: setup sanitized
 	PYTHONPATH=build/sanitized/python LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
 	ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0:allocator_may_return_null=1 \
 	UBSAN_OPTIONS=print_stacktrace=1 \
-	$(PYTHON) -m pytest -n 2 -q -m "not whole_process" $(SANITIZED)
+	$(PYTHON) -m pytest -n 2 -q -m "not whole_process and not vm" $(SANITIZED)
 
 test-rust: lint-rust
 	@if sh tools/have_cargo.sh "the tests of the Rust crates"; then \

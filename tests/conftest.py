@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+import vm
 from cargo import require_cargo
 from common import ROOT, run
 from crates import FetchError
@@ -20,10 +21,12 @@ FOLDERS = {"dev": "sanitized"}
 SETTINGS = {"dev": [f"-DPython_EXECUTABLE={sys.executable}"]}
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """A shell starts what it runs in the background deaf to Ctrl-C, and that is inherited: but
     tests send it, to themselves and to programs that they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for plugin in vm.plugins(config):
+        config.pluginmanager.register(plugin)
 
 
 @pytest.hookimpl(wrapper=True)

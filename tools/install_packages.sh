@@ -27,13 +27,22 @@ python3 -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.
 
 if [ "${1:-}" = "--bench" ]; then # what others are compared with
     [ -e /usr/include/uv.h ] || want libuv1-dev
+    have bwrap || want bubblewrap
 elif [ "${1:-}" != "--build-only" ]; then
     have clang || want clang
     have wasm-ld || want lld
     have valgrind || want valgrind
     have arm-none-eabi-gcc || want gcc-arm-none-eabi
+    have aarch64-linux-gnu-gcc || want gcc-aarch64-linux-gnu
     echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || want libnewlib-arm-none-eabi
     [ -e /usr/include/wasm32-wasi ] || want wasi-libc
+    if [ "$(uname -m)" = x86_64 ]; then # the virtual machine; its kernel is not a package here
+        have qemu-system-x86_64 || want qemu-system-x86
+        have busybox || want busybox-static
+        have modprobe || [ -x /sbin/modprobe ] || want kmod
+        have cpio || want cpio
+        have xz || want xz-utils
+    fi
     version=$(clang_version)
     if [ -n "$version" ]; then
         ls /usr/lib/llvm-"$version"/lib/clang/*/lib/wasi/*builtins-wasm32.a >/dev/null 2>&1 ||

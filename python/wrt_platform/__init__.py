@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wrt_platform.enforcement import Enforcement as Enforcement
     from wrt_platform.enforcement import EnforcementState as EnforcementState
     from wrt_platform.errors import BusyError as BusyError
+    from wrt_platform.errors import CrashedError as CrashedError
     from wrt_platform.errors import ExitError as ExitError
     from wrt_platform.errors import HostError as HostError
     from wrt_platform.errors import InterruptedCallError as InterruptedCallError
@@ -57,8 +58,13 @@ if TYPE_CHECKING:
     from wrt_platform.instance import step_wasm_execution as step_wasm_execution
     from wrt_platform.layout import Layout as Layout
     from wrt_platform.limits import Limits as Limits
+    from wrt_platform.limits import RunLimits as RunLimits
     from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
     from wrt_platform.linux.memory import LinuxAllocatorBuilder as LinuxAllocatorBuilder
+    from wrt_platform.linux.sandbox import Sandbox as Sandbox
+    from wrt_platform.linux.sandbox import SandboxBuilder as SandboxBuilder
+    from wrt_platform.linux.sandbox import SandboxPool as SandboxPool
+    from wrt_platform.linux.sandbox import SandboxPoolBuilder as SandboxPoolBuilder
     from wrt_platform.linux.sync import LinuxFutex as LinuxFutex
     from wrt_platform.linux.sync import LinuxFutexBuilder as LinuxFutexBuilder
     from wrt_platform.linux.sync import LinuxLock as LinuxLock
@@ -153,7 +159,7 @@ _HOMES = {
     "cancel": "CancelToken",
     "enforcement": "Enforcement EnforcementState",
     "errors": (
-        "BusyError ExitError HostError InterruptedCallError InvalidArgumentError "
+        "BusyError CrashedError ExitError HostError InterruptedCallError InvalidArgumentError "
         "InvalidModuleError LimitError LinkError MalformedError NotFoundError OutOfFuelError "
         "OutOfMemoryError PendingError PermissionDeniedError StateError SystemCallError "
         "TimedOutError TrapError UnsupportedError WrtError"
@@ -165,8 +171,9 @@ _HOMES = {
     "host_function": "PENDING HostFunction HostFunctionBuilder",
     "instance": "Instance InstanceBuilder InstanceUsage step_wasm_execution",
     "layout": "Layout",
-    "limits": "Limits",
+    "limits": "Limits RunLimits",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
+    "linux.sandbox": "Sandbox SandboxBuilder SandboxPool SandboxPoolBuilder",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
     "linux.threading": "LinuxThreadSystem LinuxThreadSystemBuilder",
     "lock": "Lock LockProtocol",

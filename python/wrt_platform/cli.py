@@ -26,6 +26,7 @@ exit codes:
   126  the memory limit: the module wants more at the start, or trapped after more was refused
   130  Ctrl-C
   134  the module trapped
+  139  the process of the sandbox died
   141  nobody reads the output any more (closed pipe)
 """
 
@@ -119,6 +120,12 @@ def _run_parser(commands: Any) -> None:
     add("--dir", action="append", default=[], metavar="HOST[::GUEST]", help="folder it may use")
     add("--env", action="append", default=[], metavar="K=V", help="variable of its environment")
     add(
+        "--sandbox",
+        choices=("sealed", "strict", "none"),
+        default="none",
+        help="sealed: in a process of its own, with four system calls",
+    )
+    add(
         "--report",
         choices=("table", "json"),
         help="afterwards, on the standard error: what it used",
@@ -157,6 +164,7 @@ def _result(options: argparse.Namespace) -> Any:
         stdin="inherit",
         stdout="inherit",
         stderr="inherit",
+        sandbox=options.sandbox,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BusyError",
+    "CrashedError",
     "ExitError",
     "HostError",
     "InterruptedCallError",
@@ -172,6 +173,13 @@ class PendingError(WrtError, BlockingIOError):
     """A host function is not ready and wants to be called again."""
 
     status = lib.WRT_ERR_PENDING
+
+
+class CrashedError(WrtError, RuntimeError):
+    """The process of a sandbox died, and not because its guest ended."""
+
+    status = lib.WRT_ERR_CRASHED
+    signal: int = 0  # that it died of; 0 if it is not known, or if it was none
 
 
 _BY_STATUS: dict[int, type[WrtError]] = {kind.status: kind for kind in WrtError.__subclasses__()}

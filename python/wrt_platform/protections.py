@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from wrt_platform.instance import Instance
     from wrt_platform.limits import Limits
 
-__all__ = ["STACK_SIZE", "Protected", "protections"]
+__all__ = [
+    "STACK_SIZE",
+    "Protected",
+    "fuel_protection",
+    "protections",
+    "system_protections",
+    "time_protection",
+]
 
 _ENFORCED = EnforcementState.ENFORCED
 _NOT_ASKED = EnforcementState.NOT_ASKED
@@ -44,15 +51,15 @@ def protections(
         Protected("memory bounds", _ENFORCED, "each access is compared with the memory's size", ""),
         _guard_pages(instance),
         _memory(instance, limits),
-        _fuel(limits),
-        _time(limits),
+        fuel_protection(limits),
+        time_protection(limits),
         Protected("stack", _ENFORCED, "the guest's calls lie in a stack of their own, 1 MiB", ""),
-        *_system(with_system, folders),
+        *system_protections(with_system, folders),
         Protected(
             "process",
             _ABSENT,
             "the guest runs in this process: a fault of the engine would be the process's",
-            "start it in a process, container or user of its own",
+            'run(..., sandbox="sealed"), --sandbox sealed',
         ),
     )
 
@@ -82,19 +89,22 @@ def _memory(instance: Instance, limits: Limits) -> Protected:
     return Protected("memory limit", _ENFORCED, reason, "")
 
 
-def _fuel(limits: Limits) -> Protected:
+def fuel_protection(limits: Limits) -> Protected:
+    """How many instructions it may execute."""
     if limits.fuel is None:
         return Protected("fuel", _NOT_ASKED, "any number of instructions", "fuel=…, --fuel N")
     return Protected("fuel", _ENFORCED, f"exactly {limits.fuel} instructions at most", "")
 
 
-def _time(limits: Limits) -> Protected:
+def time_protection(limits: Limits) -> Protected:
+    """How long it may take."""
     if limits.timeout is None:
         return Protected("time limit", _NOT_ASKED, "any time", "timeout=…, --timeout 5s")
     return Protected("time limit", _ENFORCED, f"{limits.timeout:g} s, waits included", "")
 
 
-def _system(with_system: bool, folders: list[str]) -> tuple[Protected, ...]:
+def system_protections(with_system: bool, folders: list[str]) -> tuple[Protected, ...]:
+    """What it reaches of files and network."""
     if not with_system:
         reason = "the module imports no system call"
         return (

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from wrt_platform.errors import (
+    CrashedError,
     ExitError,
     HostError,
     InterruptedCallError,
@@ -34,6 +35,7 @@ from wrt_platform.standard_streams import Input, Output, OutputSink, WriteObserv
 
 if TYPE_CHECKING:
     from wrt_platform.linking import Imports
+    from wrt_platform.linux.sandbox import SandboxReport
     from wrt_platform.module import Source
     from wrt_platform.wasi import Wasi
 
@@ -53,6 +55,7 @@ class ExitCode:
     MEMORY_LIMIT = 126
     INTERRUPTED = 130
     TRAP = 134
+    CRASHED = 139  # the process of a sandbox died
     CLOSED_PIPE = 141
 
 
@@ -117,6 +120,7 @@ def run(
     stdout: Output = None,
     stderr: Output = None,
     imports: Imports = None,
+    sandbox: str | None = None,
 ) -> Result:
     """Runs a WASI program, or one function of a module, and waits for its end.
 
@@ -128,13 +132,20 @@ def run(
     stdin: bytes or text, a descriptor, a file, "inherit"; by default it is empty.
     stdout, stderr: a descriptor, a file, "inherit" or "capture"; by default captured, and shown
     as well if Python runs in a notebook.
-    imports: what the module imports beside WASI, as Instance takes it.
+    imports: what the module imports beside WASI, as Instance takes it; in a sandbox, functions that
+    say their types.
+    sandbox: "sealed": the module is validated and run in a process that has given up nearly every
+    system call; "strict": not there yet (UnsupportedError); None or "none": in this process.
 
     A program's trap and a limit that it reaches are told by the Result (`error`, `trap`); the
     same in a function is raised, since there is no value. Raises for a module that can't be
     started, as Module and Instance do; InvalidArgumentError, NotFoundError.
     """
     wanted = _limits(limits, timeout, fuel, memory)
+    if sandbox not in (None, "none"):
+        return _run_sealed(
+            module, args, arguments, wanted, imports, sandbox, (stdin, stdout, stderr), env, dirs
+        )
     loaded = module if isinstance(module, Module) else Module(module)
     function = args if isinstance(args, str) else None
     if function is None and arguments:
@@ -153,11 +164,38 @@ def run(
     return run.finish(function, arguments)
 
 
+def _run_sealed(
+    module: Module | Source,
+    args: Iterable[str] | str,
+    arguments: Sequence[Any],
+    limits: Limits,
+    imports: Imports,
+    profile: str,
+    streams: tuple[Input, Output, Output],
+    env: Mapping[str, str] | None,
+    dirs: Folders,
+) -> Result:
+    from wrt_platform.sealed_run import SealedRun
+
+    function = args if isinstance(args, str) else None
+    if function is None and arguments:
+        raise TypeError("arguments of a program are one list: run(module, ['a', 'b'])")
+    run = SealedRun(module, limits, imports, profile)
+    try:
+        run.open_streams(*streams)
+        words = [] if function is not None else [str(word) for word in args]
+        run.open_system([run.name, *words], env or {}, _folders(dirs))
+    except BaseException:
+        run.close()
+        raise
+    return run.finish(function, arguments)
+
+
 class _Run:
     """What one run needs, from opening to closing."""
 
-    def __init__(self, module: Module, limits: Limits, imports: Imports) -> None:
-        self._module = module
+    def __init__(self, module: Module | None, limits: Limits, imports: Imports) -> None:
+        self._loaded = module
         self._limits = limits
         self._imports = imports
         self._wasi: Wasi | None = None
@@ -167,6 +205,11 @@ class _Run:
         self._kept: Any = None
         self._observer: WriteObserver | None = None
         self._instance: Instance | None = None
+
+    @property
+    def _module(self) -> Module:
+        assert self._loaded is not None
+        return self._loaded
 
     def open_streams(self, stdin: Input, stdout: Output, stderr: Output) -> None:
         self._stdin, self._kept = open_input(stdin)
@@ -201,7 +244,7 @@ class _Run:
                 error = ended
             except (TrapError, OutOfFuelError, TimedOutError, InterruptedCallError) as stopped:
                 error = stopped
-            except (HostError, OutputClosedError) as failed:
+            except (HostError, OutputClosedError, CrashedError) as failed:
                 error = failed
             wall = time.perf_counter() - start
         finally:
@@ -268,7 +311,7 @@ class _Run:
         )
 
     def _exit_code(
-        self, error: WrtError | None, usage: InstanceUsage
+        self, error: WrtError | None, usage: InstanceUsage | SandboxReport
     ) -> tuple[int, WrtError | None]:
         if isinstance(error, OutputClosedError):
             return ExitCode.CLOSED_PIPE, error
@@ -285,11 +328,13 @@ class _Run:
             return ExitCode.OUT_OF_FUEL, error
         if isinstance(error, InterruptedCallError):
             return ExitCode.INTERRUPTED, error
+        if isinstance(error, CrashedError):
+            return ExitCode.CRASHED, error
         if isinstance(error, TrapError) and self._memory_ran_out(usage):
             return ExitCode.MEMORY_LIMIT, error
         return ExitCode.TRAP, error
 
-    def _memory_ran_out(self, usage: InstanceUsage) -> bool:
+    def _memory_ran_out(self, usage: Any) -> bool:
         """Whether it was our limit, not the module's own, that refused memory."""
         memory = self._module.memory_type
         limit = self._limits.pages

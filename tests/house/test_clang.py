@@ -9,7 +9,10 @@ import pytest
 from common import ROOT, run
 from simulated import guest_flags, is_guest
 
-HOSTED = ["src/core", "src/engine", "src/linux", "src/wasi", "src/qnx", "sim/common", "sim/qnx"]
+HOSTED = [
+    "src/core", "src/engine", "src/linux", "src/wasi", "src/worker", "src/sandbox", "src/qnx",
+    "sim/common", "sim/qnx",
+]  # fmt: skip
 SOURCES = [path for folder in HOSTED for path in sorted((ROOT / "c" / folder).glob("*.c"))]
 
 

@@ -18,6 +18,7 @@ SIZES = Path(__file__).with_name("object_sizes.txt")
 
 # Builders that are not called after their config, as the documents have them.
 BUILDERS = {
+    "wrt_linux_cgroup_config": "CgroupBuilder",
     "wrt_thread_pool_config": "ThreadPoolConfig",
     "wrt_wasm_task_config": "WasmTask",
     "wrt_atomic_memory_config": "CustomProvider",
@@ -45,6 +46,7 @@ ALIASES = {
     ("wrt_watchdog_config", "default_timeout_ns"): "with_default_timeout",
     ("wrt_watchdog_config", "check_interval_ns"): "with_check_interval",
     ("wrt_watch_config", "timeout_ns"): "with_timeout",
+    ("wrt_linux_pressure_config", "window_ns"): "with_window",
 }
 
 

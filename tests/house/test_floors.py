@@ -27,6 +27,8 @@ BELOW = {
     "cortexm": {"core"},
     "qnx": {"core"},
     "wasi": {"core", "engine"},
+    "worker": {"core", "engine"},
+    "sandbox": {"core", "engine", "linux", "wasi", "worker"},
 }
 BARE_METAL = {"core", "engine", "cortexm"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from common import ROOT
 
-BASIC = ["sh", "awk", "cut", "head", "ls", "sed", "sort"]
+BASIC = ["sh", "awk", "cut", "dirname", "head", "ls", "sed", "sort", "uname"]
 
 
 @pytest.fixture
@@ -76,13 +76,33 @@ def test_root_installs_what_is_missing(bare: Path, tmp_path: Path) -> None:
     add(bare, "apt-get", f'echo "$@" >>{log}')
     add(bare, "apt-cache", "echo '  Depends: clang-19'")
     add(bare, "id", "echo 0")
+    add(bare, "uname", "echo x86_64")
     assert call(bare, "install_packages.sh") == (0, "")
     update, install = log.read_text().splitlines()
     assert update.startswith("update")
-    for package in ("clang", "lld", "valgrind", "gcc-arm-none-eabi", "libnewlib-arm-none-eabi"):
+    for package in (
+        "clang",
+        "lld",
+        "valgrind",
+        "gcc-arm-none-eabi",
+        "libnewlib-arm-none-eabi",
+        "qemu-system-x86",
+        "busybox-static",
+        "cpio",
+        "xz-utils",
+    ):
         assert f" {package}" in install
     # The run-time library for WebAssembly has the compiler's version in its name.
     assert "libclang-rt-19-dev-wasm32" in install
+
+
+def test_virtual_machine_that_can_not_be_had_is_said_in_one_line(bare: Path) -> None:
+    add(bare, "uname", "echo x86_64")
+    told = "setup: no virtual machine for the tests: qemu-system-x86_64 is not installed\n"
+    assert call(bare, "install_virtual_machine.sh") == (0, told)
+    add(bare, "uname", "echo riscv64")
+    told = "setup: no virtual machine for the tests: its kernel is for x86_64, this is riscv64\n"
+    assert call(bare, "install_virtual_machine.sh") == (0, told)
 
 
 def test_nothing_is_done_where_nothing_is_missing(bare: Path) -> None:

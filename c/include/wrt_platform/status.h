@@ -52,7 +52,8 @@ enum wrt_status_code {
     WRT_ERR_INTERRUPTED = 16,     /* wrt_instance_interrupt() was called; can be resumed */
     WRT_ERR_HOST = 17,            /* a host function failed by its own word */
     WRT_ERR_EXIT = 18,            /* the guest ended itself (WASI proc_exit) */
-    WRT_ERR_PENDING = 19          /* from a host function only: not ready, call me again */
+    WRT_ERR_PENDING = 19,         /* from a host function only: not ready, call me again */
+    WRT_ERR_CRASHED = 20          /* the sandbox's process died; see wrt_sandbox_query() */
 };
 
 /** What went wrong in a failed call. For people to read; programs decide on the status. */

@@ -1,6 +1,6 @@
 /* Internal: the guest's memory, as the calls see it. Each access is checked here, in 64 bits, and
- * structures are copied out before they are looked at, so that a second thread of the guest (or,
- * later, a worker that shares the memory) cannot change what has been checked. */
+ * structures are copied out before they are looked at, so that a sealed worker, which shares the
+ * memory and may be in other hands than its engine's, cannot change what has been checked. */
 #ifndef WRT_WASI_GUEST_H
 #define WRT_WASI_GUEST_H
 
@@ -18,12 +18,13 @@ static inline bool wrt__guest_has(const wasi_guest *guest, uint32_t address, uin
     return size <= guest->bytes && address <= guest->bytes - size;
 }
 
-/* Copies out; false if it does not lie inside. */
+/* Copies out; false if it does not lie inside. The compiler may not read it a second time. */
 static inline bool wrt__guest_copy(const wasi_guest *guest, uint32_t address, void *copy_out,
                                    uint32_t size)
 {
     if (!wrt__guest_has(guest, address, size)) return false;
     memcpy(copy_out, guest->base + address, size);
+    __asm__ volatile("" : : "r"(copy_out) : "memory");
     return true;
 }
 

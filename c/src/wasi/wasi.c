@@ -3,6 +3,7 @@
 #include "wrt_platform/wasi.h"
 
 #include "../core/fail.h"
+#include "door.h"
 #include "plan.h"
 
 static uint64_t standard_rights(const wasi_file *file, bool is_input)
@@ -196,6 +197,13 @@ static wrt_status enter(void *context, wrt_instance *caller, wrt_value *values)
     }
     values[0].i32 = answer;
     return WRT_OK;
+}
+
+const char *wrt__wasi_name_of(const wrt_host_function *function)
+{
+    const wasi_binding *door = function->context;
+
+    return function->call == enter ? wrt__wasi_calls[door->call].name : NULL;
 }
 
 static wrt_status bind_calls(wrt_wasi *wasi, wasi_binding *bindings, wrt_import *imports)

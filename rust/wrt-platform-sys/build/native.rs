@@ -30,6 +30,9 @@ pub fn compile() -> Result<(), String> {
     if !guests.is_empty() {
         objects.extend(intermediates(guest_compiler()?, guests)?);
     }
+    if target("OS") == "linux" {
+        objects.extend(intermediates(sandbox_compiler()?, listed(Path::new("c/src/sandbox"))?)?);
+    }
     compiler().files(others).objects(objects).try_compile("wrt_platform").map_err(explain)
 }
 
@@ -76,6 +79,43 @@ fn guest_compiler() -> Result<cc::Build, String> {
     }
     build.define("__QNX__", "1").define("__QNXNTO__", "1");
     Ok(build)
+}
+
+/// For the sandbox, which carries the sealed program as bytes, where there is one.
+fn sandbox_compiler() -> Result<cc::Build, String> {
+    let mut build = compiler();
+    if matches!(target("ARCH").as_str(), "x86_64" | "aarch64") {
+        let program = link_worker(&build)?;
+        build.define("WRT_WORKER_FILE", format!("\"{}\"", program.display()).as_str());
+    }
+    Ok(build)
+}
+
+/// Links the sealed program by itself, as c/src/worker/CMakeLists.txt has it, and for its reasons.
+fn link_worker(build: &cc::Build) -> Result<PathBuf, String> {
+    let folder = PathBuf::from(env::var("OUT_DIR").map_err(|error| error.to_string())?);
+    let program = folder.join("wrt_worker");
+    let compiler = build.try_get_compiler().map_err(explain)?;
+    let mut command = compiler.to_command();
+    command.args(["-std=c11", "-O2", "-Ic/include", "-ffp-contract=off", "-fno-sanitize=all"]);
+    command.args(["-fno-pic", "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-w"]);
+    command.args(["-ffunction-sections", "-fdata-sections", "-fno-strict-aliasing"]);
+    if compiler.is_like_gnu() {
+        command.args(["-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-falign-functions=64"]);
+    } else {
+        command.args(["-fno-vectorize", "-fno-slp-vectorize"]);
+    }
+    if target("ARCH") == "aarch64" {
+        command.arg("-mno-outline-atomics");
+    }
+    command.args(["-nostdlib", "-static", "-no-pie", "-Wl,--gc-sections", "-Wl,--build-id=none"]);
+    command.args(["-Wl,-z,noexecstack", "-Wl,-s"]);
+    command.args(listed(Path::new("c/src/worker"))?).args(["-lgcc", "-o"]).arg(&program);
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(program);
+    }
+    Err(format!("the sealed program: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Where gcc and clang keep the headers that are their own.

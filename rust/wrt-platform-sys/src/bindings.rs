@@ -29,6 +29,7 @@ pub const WRT_ERR_INTERRUPTED: wrt_status_code = 16;
 pub const WRT_ERR_HOST: wrt_status_code = 17;
 pub const WRT_ERR_EXIT: wrt_status_code = 18;
 pub const WRT_ERR_PENDING: wrt_status_code = 19;
+pub const WRT_ERR_CRASHED: wrt_status_code = 20;
 /// How a call ended.
 pub type wrt_status_code = ::core::ffi::c_uint;
 /// What went wrong in a failed call. For people to read; programs decide on the status.
@@ -1667,6 +1668,801 @@ unsafe extern "C" {
  Errors: STATE (tasks hold instances or wait; it was moved). Threads: as above.*/
     pub fn wrt_module_executor_deinit(executor: *mut wrt_module_executor) -> wrt_status;
 }
+pub const WRT_CAPABILITY_CHOWN: wrt_capability = 0;
+pub const WRT_CAPABILITY_DAC_OVERRIDE: wrt_capability = 1;
+pub const WRT_CAPABILITY_DAC_READ_SEARCH: wrt_capability = 2;
+pub const WRT_CAPABILITY_FOWNER: wrt_capability = 3;
+pub const WRT_CAPABILITY_FSETID: wrt_capability = 4;
+pub const WRT_CAPABILITY_KILL: wrt_capability = 5;
+pub const WRT_CAPABILITY_SETGID: wrt_capability = 6;
+pub const WRT_CAPABILITY_SETUID: wrt_capability = 7;
+pub const WRT_CAPABILITY_SETPCAP: wrt_capability = 8;
+pub const WRT_CAPABILITY_LINUX_IMMUTABLE: wrt_capability = 9;
+pub const WRT_CAPABILITY_NET_BIND_SERVICE: wrt_capability = 10;
+pub const WRT_CAPABILITY_NET_BROADCAST: wrt_capability = 11;
+pub const WRT_CAPABILITY_NET_ADMIN: wrt_capability = 12;
+pub const WRT_CAPABILITY_NET_RAW: wrt_capability = 13;
+pub const WRT_CAPABILITY_IPC_LOCK: wrt_capability = 14;
+pub const WRT_CAPABILITY_IPC_OWNER: wrt_capability = 15;
+pub const WRT_CAPABILITY_SYS_MODULE: wrt_capability = 16;
+pub const WRT_CAPABILITY_SYS_RAWIO: wrt_capability = 17;
+pub const WRT_CAPABILITY_SYS_CHROOT: wrt_capability = 18;
+pub const WRT_CAPABILITY_SYS_PTRACE: wrt_capability = 19;
+pub const WRT_CAPABILITY_SYS_PACCT: wrt_capability = 20;
+pub const WRT_CAPABILITY_SYS_ADMIN: wrt_capability = 21;
+pub const WRT_CAPABILITY_SYS_BOOT: wrt_capability = 22;
+pub const WRT_CAPABILITY_SYS_NICE: wrt_capability = 23;
+pub const WRT_CAPABILITY_SYS_RESOURCE: wrt_capability = 24;
+pub const WRT_CAPABILITY_SYS_TIME: wrt_capability = 25;
+pub const WRT_CAPABILITY_SYS_TTY_CONFIG: wrt_capability = 26;
+pub const WRT_CAPABILITY_MKNOD: wrt_capability = 27;
+pub const WRT_CAPABILITY_LEASE: wrt_capability = 28;
+pub const WRT_CAPABILITY_AUDIT_WRITE: wrt_capability = 29;
+pub const WRT_CAPABILITY_AUDIT_CONTROL: wrt_capability = 30;
+pub const WRT_CAPABILITY_SETFCAP: wrt_capability = 31;
+pub const WRT_CAPABILITY_MAC_OVERRIDE: wrt_capability = 32;
+pub const WRT_CAPABILITY_MAC_ADMIN: wrt_capability = 33;
+pub const WRT_CAPABILITY_SYSLOG: wrt_capability = 34;
+pub const WRT_CAPABILITY_WAKE_ALARM: wrt_capability = 35;
+pub const WRT_CAPABILITY_BLOCK_SUSPEND: wrt_capability = 36;
+pub const WRT_CAPABILITY_AUDIT_READ: wrt_capability = 37;
+pub const WRT_CAPABILITY_PERFMON: wrt_capability = 38;
+pub const WRT_CAPABILITY_BPF: wrt_capability = 39;
+pub const WRT_CAPABILITY_CHECKPOINT_RESTORE: wrt_capability = 40;
+/// Capabilities, by the kernel's numbers; capabilities(7) says what each allows.
+pub type wrt_capability = ::core::ffi::c_uint;
+pub const WRT_CAPABILITIES_THIS_THREAD: wrt_capability_option = 1;
+pub const WRT_CAPABILITIES_AMBIENT: wrt_capability_option = 2;
+/// For wrt_capabilities_drop_all_except().
+pub type wrt_capability_option = ::core::ffi::c_uint;
+/// What the calling thread has.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_capabilities {
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+    pub bounding: u64,
+    pub ambient: u64,
+    pub securebits: u32,
+    pub last: u32,
+}
+/// What became of a drop.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_capabilities_report {
+    pub sets: wrt_enforcement,
+    pub bounding: wrt_enforcement,
+    pub ambient: wrt_enforcement,
+    pub securebits: wrt_enforcement,
+}
+unsafe extern "C" {
+    /** Reads what the calling thread has. Errors: INVALID_ARGUMENT (NULL), SYSTEM (os_code).
+ Cost: two system calls a capability.*/
+    pub fn wrt_capabilities_current(
+        capabilities_out: *mut wrt_capabilities,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Gives up, for good, all capabilities but those in `kept`, in all sets. Those of `kept` that the
+ thread does not have stay away: none is gained. Without SETPCAP the bounding set and the
+ securebits can't be changed; then the report says so, and names what closes the gap.
+ kept: mask. options: bits of wrt_capability_option.
+ Errors: INVALID_ARGUMENT (NULL, unknown option), STATE (the process has several threads), SYSTEM
+ (a call failed; what was dropped before stays dropped).
+ Cost: two system calls a capability, and some.*/
+    pub fn wrt_capabilities_drop_all_except(
+        kept: u64,
+        options: u32,
+        report_out: *mut wrt_capabilities_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The name of a capability, "SYS_ADMIN"; static text, NULL if there is none of that number.
+ Errors: none, it cannot fail. Cost: constant.*/
+    pub fn wrt_capability_name(capability: u32) -> *const ::core::ffi::c_char;
+}
+pub const WRT_LINUX_CGROUP_PATH_SIZE: wrt_linux_cgroup_size = 1024;
+pub const WRT_LINUX_CGROUP_DEVICES_MAX: wrt_linux_cgroup_size = 16;
+/// Sizes.
+pub type wrt_linux_cgroup_size = ::core::ffi::c_uint;
+pub const WRT_LINUX_CGROUP_CPU: wrt_linux_cgroup_controller = 1;
+pub const WRT_LINUX_CGROUP_IO: wrt_linux_cgroup_controller = 2;
+pub const WRT_LINUX_CGROUP_MEMORY: wrt_linux_cgroup_controller = 4;
+pub const WRT_LINUX_CGROUP_PIDS: wrt_linux_cgroup_controller = 8;
+/// Who keeps which limits; to be combined.
+pub type wrt_linux_cgroup_controller = ::core::ffi::c_uint;
+pub const WRT_LINUX_CGROUP_NONE: wrt_linux_cgroup_layout = 0;
+pub const WRT_LINUX_CGROUP_V1: wrt_linux_cgroup_layout = 1;
+pub const WRT_LINUX_CGROUP_V2: wrt_linux_cgroup_layout = 2;
+pub const WRT_LINUX_CGROUP_HYBRID: wrt_linux_cgroup_layout = 3;
+/// How control groups are set up here.
+pub type wrt_linux_cgroup_layout = ::core::ffi::c_uint;
+pub const WRT_LINUX_CGROUP_FREE: wrt_linux_cgroup_obstacle = 0;
+pub const WRT_LINUX_CGROUP_NOT_OFFERED: wrt_linux_cgroup_obstacle = 1;
+pub const WRT_LINUX_CGROUP_HAS_PROCESSES: wrt_linux_cgroup_obstacle = 2;
+pub const WRT_LINUX_CGROUP_NOT_PERMITTED: wrt_linux_cgroup_obstacle = 3;
+pub const WRT_LINUX_CGROUP_THREADED: wrt_linux_cgroup_obstacle = 4;
+/// What keeps a controller from being enabled.
+pub type wrt_linux_cgroup_obstacle = ::core::ffi::c_uint;
+/// Where this process stands.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_location {
+    pub layout: u32,
+    pub controllers: u32,
+    pub mount_length: u32,
+    pub is_outside: bool,
+    pub reserved: [u8; 3usize],
+    pub path: [::core::ffi::c_char; 1024usize],
+}
+/// What a group is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_config {
+    pub struct_size: u32,
+    pub controllers: u32,
+    pub name: *const ::core::ffi::c_char,
+    pub parent: *const ::core::ffi::c_char,
+    pub root: *const ::core::ffi::c_char,
+    pub take_existing: bool,
+    pub move_to_leaf: bool,
+    pub reserved: [u8; 6usize],
+}
+/// What init would do.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_plan {
+    pub enabled: u32,
+    pub to_enable: u32,
+    pub blocked: u32,
+    pub obstacle: u32,
+    pub blocked_controller: u32,
+    pub reserved: u32,
+    pub remedy: *const ::core::ffi::c_char,
+    pub path: [::core::ffi::c_char; 1024usize],
+    pub blocker: [::core::ffi::c_char; 1024usize],
+}
+/// Limits of one disk. 0: as it is; UINT64_MAX: none.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_io {
+    pub major: u32,
+    pub minor: u32,
+    pub read_bytes: u64,
+    pub write_bytes: u64,
+    pub reads: u64,
+    pub writes: u64,
+}
+/// Limits of a group. 0: as it is; UINT64_MAX (UINT32_MAX): none.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_limits {
+    pub struct_size: u32,
+    pub cpu_weight: u32,
+    pub pids_max: u32,
+    pub io_count: u32,
+    pub io: *const wrt_linux_cgroup_io,
+    pub memory_max: u64,
+    pub memory_high: u64,
+    pub memory_swap_max: u64,
+    pub cpu_quota_us: u64,
+    pub cpu_period_us: u64,
+    pub has_memory_swap_max: bool,
+    pub kill_together: bool,
+    pub reserved: [u8; 6usize],
+}
+/// What a group has used. Numbers whose controller is not enabled are 0.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_cgroup_stats {
+    pub controllers: u32,
+    pub is_populated: u32,
+    pub is_frozen: u32,
+    pub reserved: u32,
+    pub memory_current: u64,
+    pub memory_peak: u64,
+    pub memory_swap: u64,
+    pub memory_anonymous: u64,
+    pub memory_file: u64,
+    pub memory_high_events: u64,
+    pub memory_max_events: u64,
+    pub oom_kills: u64,
+    pub cpu_usage_us: u64,
+    pub cpu_user_us: u64,
+    pub cpu_system_us: u64,
+    pub cpu_periods: u64,
+    pub cpu_throttled: u64,
+    pub cpu_throttled_us: u64,
+    pub io_read_bytes: u64,
+    pub io_write_bytes: u64,
+    pub io_reads: u64,
+    pub io_writes: u64,
+    pub pids_current: u64,
+    pub pids_max_events: u64,
+}
+/// Caller-provided storage; it may be moved. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_cgroup {
+    pub fork_generation: u32,
+    pub mount_length: u32,
+    pub directory: i32,
+    pub is_initialised: bool,
+    pub move_to_leaf: bool,
+    pub is_removed: bool,
+    pub reserved_flags: u8,
+    pub reserved: [u64; 2usize],
+    pub path: [::core::ffi::c_char; 1024usize],
+}
+unsafe extern "C" {
+    /** Finds the group of this process. root: put before /proc and before each mounted path; "" is the
+ system itself. Where no group can be found the layout says so; that is no error.
+ Errors: INVALID_ARGUMENT, LIMIT (a path is longer than WRT_LINUX_CGROUP_PATH_SIZE), SYSTEM
+ (/proc/self can't be read). Threads: any. Cost: reads /proc/self/mountinfo and /proc/self/cgroup.*/
+    pub fn wrt_linux_cgroup_locate(
+        root: *const ::core::ffi::c_char,
+        location_out: *mut wrt_linux_cgroup_location,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Says what wrt_linux_cgroup_init() and the limits after it would meet, and changes nothing. With
+ `controllers` 0 it looks at all of them.
+ Errors: as wrt_linux_cgroup_init up to where the group would be made. Threads: any.
+ Cost: reads three files for each group above.*/
+    pub fn wrt_linux_cgroup_plan_of(
+        config: *const wrt_linux_cgroup_config,
+        plan_out: *mut wrt_linux_cgroup_plan,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Makes the group, with the controllers that the config asks for. On error there is none, and
+ `group` is left as it was; controllers that were enabled above stay so.
+ Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes; no
+ version 2 here; a controller is not offered), STATE (there is one of that name), PERMISSION (the
+ parent is not ours to write), BUSY (a controller is blocked by processes), LIMIT (a path is too
+ long), NOT_FOUND (no such parent), NO_MEMORY, SYSTEM.
+ Cost: a few system calls for each group above.*/
+    pub fn wrt_linux_cgroup_init(
+        group: *mut wrt_linux_cgroup,
+        config: *const wrt_linux_cgroup_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Its path, NUL-terminated, valid until deinit; NULL if it is not initialised. It cannot fail.
+    pub fn wrt_linux_cgroup_path(
+        group: *const wrt_linux_cgroup,
+    ) -> *const ::core::ffi::c_char;
+}
+unsafe extern "C" {
+    /** Reads what `io` says of a device: device is "8:0", settings "rbps=1048576 wiops=max", the
+ kernel's own words rbps, wbps, riops and wiops. Errors: INVALID_ARGUMENT. Threads: any.*/
+    pub fn wrt_linux_cgroup_io_parse(
+        device: *const ::core::ffi::c_char,
+        settings: *const ::core::ffi::c_char,
+        io_out: *mut wrt_linux_cgroup_io,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Sets limits, all or none, enabling what controllers they need, and reads back what holds: bytes
+ of memory are rounded down to whole pages. *applied_out is as wrt_linux_cgroup_get_limits has it,
+ on error all zero. A limit below what is in use counts at once: the kernel reclaims, and kills if
+ it must.
+ Errors: INVALID_ARGUMENT (a number is out of its range, or the kernel does not take it),
+ UNSUPPORTED (a controller is not offered, or this kernel lacks the limit), PERMISSION, BUSY (a
+ controller is blocked), NOT_FOUND (no such disk, or a partition), STATE (not initialised,
+ removed, after fork), SYSTEM (another value holds than was written).
+ Cost: two reads and a write for each limit.*/
+    pub fn wrt_linux_cgroup_set_limits(
+        group: *mut wrt_linux_cgroup,
+        limits: *const wrt_linux_cgroup_limits,
+        applied_out: *mut wrt_linux_cgroup_limits,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reads the limits that hold; 0 where the controller is not enabled. `io` is NULL: see
+ wrt_linux_cgroup_get_io(). Errors: STATE, SYSTEM. Cost: a read for each limit.*/
+    pub fn wrt_linux_cgroup_get_limits(
+        group: *const wrt_linux_cgroup,
+        limits_out: *mut wrt_linux_cgroup_limits,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reads the limits of one disk; all UINT64_MAX if it has none. Errors: STATE, UNSUPPORTED (the
+ controller is not enabled), SYSTEM. Cost: a read.*/
+    pub fn wrt_linux_cgroup_get_io(
+        group: *const wrt_linux_cgroup,
+        major: u32,
+        minor: u32,
+        io_out: *mut wrt_linux_cgroup_io,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Moves a process, with all its threads, into the group; 0: this one. What it has used before
+ stays counted where it was.
+ Errors: INVALID_ARGUMENT (negative), NOT_FOUND (no such process), PERMISSION (the group that both
+ stand in is not ours to write), STATE, BUSY (the group has controllers enabled for groups below
+ it), SYSTEM. Cost: one write.*/
+    pub fn wrt_linux_cgroup_add_process(
+        group: *mut wrt_linux_cgroup,
+        process: i32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Starts a program in the group from its first instruction on (CLONE_INTO_CGROUP; before Linux
+ 5.7, or where it is refused, the child moves itself before the program begins). The caller waits
+ for it, as for each child. arguments and environment: NULL-terminated, as of execve.
+ Errors: NOT_FOUND (no such program), PERMISSION (not to be run, or not into this group), STATE,
+ NO_MEMORY (a limit on processes, or memory), SYSTEM. On error there is no child, and *process_out
+ is 0. Cost: a fork.*/
+    pub fn wrt_linux_cgroup_spawn(
+        group: *mut wrt_linux_cgroup,
+        program: *const ::core::ffi::c_char,
+        arguments: *const *const ::core::ffi::c_char,
+        environment: *const *const ::core::ffi::c_char,
+        process_out: *mut i32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Reads what the group has used. Errors: STATE, SYSTEM. Cost: nine reads.
+    pub fn wrt_linux_cgroup_get_stats(
+        group: *const wrt_linux_cgroup,
+        stats_out: *mut wrt_linux_cgroup_stats,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Stops all processes in it and below, and waits until they stand. timeout_ns: nanoseconds, 0
+ just asks, UINT64_MAX waits without limit. Not for the group of the caller itself.
+ Errors: TIMED_OUT (they are still stopping), UNSUPPORTED (before Linux 5.2), PERMISSION, STATE,
+ SYSTEM. Cost: a write, and waits.*/
+    pub fn wrt_linux_cgroup_freeze(
+        group: *mut wrt_linux_cgroup,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Lets them run again. Errors: UNSUPPORTED, PERMISSION, STATE, SYSTEM. Cost: a write.
+    pub fn wrt_linux_cgroup_thaw(group: *mut wrt_linux_cgroup) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Kills all processes in it and below, frozen ones too, and waits until none is left; their
+ parents still have to wait for them. Before Linux 5.14 one by one, those in the group itself.
+ timeout_ns: as of wrt_linux_cgroup_freeze.
+ Errors: TIMED_OUT (some are still there), PERMISSION, STATE, SYSTEM. Cost: a write, and waits.*/
+    pub fn wrt_linux_cgroup_kill(
+        group: *mut wrt_linux_cgroup,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Removes the group when the last process has left it, waiting for that. The object can then only
+ be ended. timeout_ns: as of wrt_linux_cgroup_freeze.
+ Errors: TIMED_OUT (processes are in it), BUSY (it has groups below it), PERMISSION, STATE,
+ SYSTEM. Cost: a call, and waits.*/
+    pub fn wrt_linux_cgroup_remove(
+        group: *mut wrt_linux_cgroup,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the object; the group and its processes stay as they are. A zeroed one is accepted, so
+ twice is harmless; so is a forked child's, whose parent keeps its own. It cannot fail but for
+ Errors: INVALID_ARGUMENT. Cost: a system call.*/
+    pub fn wrt_linux_cgroup_deinit(group: *mut wrt_linux_cgroup) -> wrt_status;
+}
+pub const WRT_LANDLOCK_RULE_MAX: wrt_landlock_limit = 1024;
+pub const WRT_LANDLOCK_ABI_MAX: wrt_landlock_limit = 7;
+/// Sizes.
+pub type wrt_landlock_limit = ::core::ffi::c_uint;
+pub const WRT_LANDLOCK_READ: wrt_landlock_access = 1;
+pub const WRT_LANDLOCK_WRITE: wrt_landlock_access = 2;
+pub const WRT_LANDLOCK_EXECUTE: wrt_landlock_access = 4;
+pub const WRT_LANDLOCK_CREATE: wrt_landlock_access = 8;
+pub const WRT_LANDLOCK_DEVICE: wrt_landlock_access = 16;
+pub const WRT_LANDLOCK_ALL: wrt_landlock_access = 31;
+/// What may be done beneath a path, as bits.
+pub type wrt_landlock_access = ::core::ffi::c_uint;
+pub const WRT_LANDLOCK_BIND: wrt_landlock_port_access = 1;
+pub const WRT_LANDLOCK_CONNECT: wrt_landlock_port_access = 2;
+/// What may be done with a TCP port, as bits.
+pub type wrt_landlock_port_access = ::core::ffi::c_uint;
+/// A path that stays usable, and all beneath it.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_landlock_rule {
+    pub path: *const ::core::ffi::c_char,
+    pub access: u32,
+    pub reserved: u32,
+}
+/// A TCP port that stays usable.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_landlock_port {
+    pub port: u32,
+    pub access: u32,
+}
+/// What stays, and what else is restricted. Files always are.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_landlock_config {
+    pub struct_size: u32,
+    pub rule_count: u32,
+    pub rules: *const wrt_landlock_rule,
+    pub port_count: u32,
+    pub reserved_for_ports: [u8; 4usize],
+    pub ports: *const wrt_landlock_port,
+    pub network: bool,
+    pub scope: bool,
+    pub this_thread: bool,
+    pub reserved: [u8; 5usize],
+}
+/// What became of it.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_landlock_report {
+    pub abi: u32,
+    pub reserved: u32,
+    pub files: wrt_enforcement,
+    pub network: wrt_enforcement,
+    pub scope: wrt_enforcement,
+}
+unsafe extern "C" {
+    /** Asks which version this kernel has.
+ Errors: INVALID_ARGUMENT (NULL), UNSUPPORTED (none: built without it, switched off at boot, or
+ hidden by a container's filter; the text says which), SYSTEM (os_code).
+ Cost: a system call.  Threads: any.*/
+    pub fn wrt_landlock_abi(abi_out: *mut u32) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Restricts the calling thread, for good, after PR_SET_NO_NEW_PRIVS, which holds for good too.
+ On error nothing is restricted.
+ Errors: INVALID_ARGUMENT (a rule above is broken), UNSUPPORTED (as wrt_landlock_abi; reserved
+ bytes), STATE (the process has several threads), NOT_FOUND and PERMISSION (path {0} can't be
+ opened), LIMIT (16 layers are there already), SYSTEM (os_code).
+ Cost: three system calls, and three a rule.*/
+    pub fn wrt_landlock_restrict(
+        config: *const wrt_landlock_config,
+        report_out: *mut wrt_landlock_report,
+    ) -> wrt_status;
+}
+pub const WRT_SECCOMP_RULE_MAX: wrt_seccomp_limit = 256;
+pub const WRT_SECCOMP_ARGUMENT_MAX: wrt_seccomp_limit = 6;
+pub const WRT_SECCOMP_PROGRAM_MAX: wrt_seccomp_limit = 4096;
+pub const WRT_SECCOMP_ADDED_MAX: wrt_seccomp_limit = 4;
+pub const WRT_SECCOMP_ERROR_MAX: wrt_seccomp_limit = 4095;
+/// Sizes.
+pub type wrt_seccomp_limit = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_HOST: wrt_seccomp_architecture = 0;
+pub const WRT_SECCOMP_X86_64: wrt_seccomp_architecture = 1;
+pub const WRT_SECCOMP_AARCH64: wrt_seccomp_architecture = 2;
+/// Whose numbers of system calls.
+pub type wrt_seccomp_architecture = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_DEFAULT: wrt_seccomp_action = 0;
+pub const WRT_SECCOMP_ALLOW: wrt_seccomp_action = 1;
+pub const WRT_SECCOMP_LOG: wrt_seccomp_action = 2;
+pub const WRT_SECCOMP_ERRNO: wrt_seccomp_action = 3;
+pub const WRT_SECCOMP_TRAP: wrt_seccomp_action = 4;
+pub const WRT_SECCOMP_KILL: wrt_seccomp_action = 5;
+pub const WRT_SECCOMP_FOREIGN: wrt_seccomp_action = 6;
+/// What happens to a call.
+pub type wrt_seccomp_action = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_EQUAL: wrt_seccomp_compare = 0;
+pub const WRT_SECCOMP_NOT_EQUAL: wrt_seccomp_compare = 1;
+pub const WRT_SECCOMP_LESS: wrt_seccomp_compare = 2;
+pub const WRT_SECCOMP_LESS_EQUAL: wrt_seccomp_compare = 3;
+pub const WRT_SECCOMP_GREATER: wrt_seccomp_compare = 4;
+pub const WRT_SECCOMP_GREATER_EQUAL: wrt_seccomp_compare = 5;
+pub const WRT_SECCOMP_MASKED_EQUAL: wrt_seccomp_compare = 6;
+/// How an argument is compared, as an unsigned 64-bit number.
+pub type wrt_seccomp_compare = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_PROFILE_NONE: wrt_seccomp_profile = 0;
+/** read, write, mmap, munmap, mprotect, futex, clock_gettime, exit_group; else kill. Too few
+ for a program with a C library.*/
+pub const WRT_SECCOMP_PROFILE_MINIMAL: wrt_seccomp_profile = 1;
+/** read from 0, write to 1, futex WAIT and WAKE, clock_gettime, exit_group; else kill, numbers
+ without a name too.*/
+pub const WRT_SECCOMP_PROFILE_SEALED: wrt_seccomp_profile = 2;
+/** What an ordinary program with the GNU C library and threads needs: it reads and writes
+ files, but makes no process, no socket, and nothing of the system's; else EPERM.*/
+pub const WRT_SECCOMP_PROFILE_STRICT: wrt_seccomp_profile = 3;
+/** All but what container runtimes take away: mounts, namespaces, modules, tracing, clocks,
+ keys, io_uring, BPF; those get EPERM, clone3 ENOSYS.*/
+pub const WRT_SECCOMP_PROFILE_CONTAINER: wrt_seccomp_profile = 4;
+/// Rules that come ready made. They are meant for what they say and no more.
+pub type wrt_seccomp_profile = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_TREE: wrt_seccomp_form = 0;
+pub const WRT_SECCOMP_LINEAR: wrt_seccomp_form = 1;
+/// The order in which a program looks for a call.
+pub type wrt_seccomp_form = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_ALL_THREADS: wrt_seccomp_option = 1;
+pub const WRT_SECCOMP_LOG_FAILURES: wrt_seccomp_option = 2;
+/// For wrt_seccomp_load().
+pub type wrt_seccomp_option = ::core::ffi::c_uint;
+/** One argument of a call, compared. Pointers can't be followed: the text behind one may change
+ after the filter has looked.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_argument {
+    pub index: u32,
+    pub compare: u32,
+    pub value: u64,
+    pub mask: u64,
+}
+/// What happens to a call whose compares all hold.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_rule {
+    pub call: u32,
+    pub action: u32,
+    pub error: u32,
+    pub argument_count: u32,
+    pub arguments: [wrt_seccomp_argument; 6usize],
+}
+/// What a program is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_config {
+    pub struct_size: u32,
+    pub architecture: u32,
+    pub profile: u32,
+    pub form: u32,
+    pub default_action: u32,
+    pub default_error: u32,
+    pub unknown_action: u32,
+    pub unknown_error: u32,
+    pub foreign_action: u32,
+    pub rule_count: u32,
+    /** Borrowed for the call. Rules for a call replace all that the profile has for it. After one
+ without compares, another one for the same call is refused: it could never decide.*/
+    pub rules: *const wrt_seccomp_rule,
+    pub exact: bool,
+    pub all_threads: bool,
+    pub log_failures: bool,
+    pub reserved: [u8; 5usize],
+}
+/// One instruction, as the kernel's struct sock_filter.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_instruction {
+    pub code: u16,
+    pub jump_true: u8,
+    pub jump_false: u8,
+    pub value: u32,
+}
+/// What became of a config.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_report {
+    pub instruction_count: u32,
+    pub call_count: u32,
+    pub architecture: u32,
+    pub load_options: u32,
+    pub added_count: u32,
+    pub reserved: u32,
+    pub added: [wrt_seccomp_rule; 4usize],
+}
+/// A system call, as a filter sees it.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_call {
+    pub number: u32,
+    pub architecture: u32,
+    pub instruction_pointer: u64,
+    pub arguments: [u64; 6usize],
+}
+/// What a filter answers.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_verdict {
+    pub action: u32,
+    pub error: u32,
+    pub raw: u32,
+    pub steps: u32,
+}
+unsafe extern "C" {
+    /** Compiles `config`. The program belongs to the caller; it is plain data and may be copied, kept
+ and loaded by another process.
+ program_out: room for `capacity` instructions; NULL with 0: only the report is wanted, whose
+ instruction_count says how much room is needed.
+ Errors: INVALID_ARGUMENT (a rule above is broken; {0} is the rule's index), UNSUPPORTED
+ (reserved bytes), NO_MEMORY (capacity; {0} are needed), LIMIT (more than 4096 instructions).
+ Cost: rules * log(rules) for the tree; some 10 us for 50 rules.*/
+    pub fn wrt_seccomp_compile(
+        config: *const wrt_seccomp_config,
+        program_out: *mut wrt_seccomp_instruction,
+        capacity: u32,
+        report_out: *mut wrt_seccomp_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Says what a program answers to a call, without loading it. It takes the programs of others
+ too, as far as they use what filters use: load of a word, AND, jumps, return.
+ Errors: INVALID_ARGUMENT (a jump or a load leaves the program or the call), UNSUPPORTED (an
+ instruction that this library does not know; {0} is its index).
+ Cost: the instructions that the answer takes, at most `count`.*/
+    pub fn wrt_seccomp_simulate(
+        program: *const wrt_seccomp_instruction,
+        count: u32,
+        call: *const wrt_seccomp_call,
+        verdict_out: *mut wrt_seccomp_verdict,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Loads a program for good, after PR_SET_NO_NEW_PRIVS, which holds for good too. It can't be
+ taken back, not even by exec.
+ options: bits of wrt_seccomp_option.
+ Errors: INVALID_ARGUMENT (the kernel does not take the program), STATE (the process has more
+ than one thread, and ALL_THREADS is not asked for: the other threads would go on without the
+ filter; or thread {0} has other filters than this one), UNSUPPORTED (a kernel without seccomp,
+ or a container that refuses it), SYSTEM (os_code).
+ Cost: some 10 us, more under memory pressure.*/
+    pub fn wrt_seccomp_load(
+        program: *const wrt_seccomp_instruction,
+        count: u32,
+        options: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Says what is logged of what `log_failures` asks: nothing, all, or not the calls that only get an
+ error number. Errors: INVALID_ARGUMENT (NULL). Cost: reads a file of /proc.*/
+    pub fn wrt_seccomp_logging(logging_out: *mut wrt_enforcement) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Finds the number of the call of this name.
+ architecture: one of wrt_seccomp_architecture. name: "read".
+ Errors: INVALID_ARGUMENT (architecture), NOT_FOUND (this architecture has no such call, or this
+ library does not know it yet; give the number itself then). Cost: linear in the 390 names.*/
+    pub fn wrt_seccomp_call_number(
+        architecture: u32,
+        name: *const ::core::ffi::c_char,
+        number_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The name of a call; static text, NULL if it has none here. Errors: none, it cannot fail.
+ Cost: linear in the 390 names.*/
+    pub fn wrt_seccomp_call_name(
+        architecture: u32,
+        number: u32,
+    ) -> *const ::core::ffi::c_char;
+}
+pub const WRT_CONFINED_DEFAULT: wrt_confined_wall = 0;
+pub const WRT_CONFINED_OFF: wrt_confined_wall = 1;
+pub const WRT_CONFINED_PREFERRED: wrt_confined_wall = 2;
+pub const WRT_CONFINED_REQUIRED: wrt_confined_wall = 3;
+/// How much a wall is wanted.
+pub type wrt_confined_wall = ::core::ffi::c_uint;
+pub const WRT_CONFINED_NULL: wrt_confined_descriptor = -1;
+/// Descriptors that are none.
+pub type wrt_confined_descriptor = ::core::ffi::c_int;
+pub const WRT_CONFINED_FILE_MAX: wrt_confined_limit = 256;
+pub const WRT_CONFINED_OPEN_FILES_DEFAULT: wrt_confined_limit = 64;
+/// Sizes.
+pub type wrt_confined_limit = ::core::ffi::c_uint;
+pub const WRT_CONFINED_RUNS: wrt_confined_end = 0;
+pub const WRT_CONFINED_EXITED: wrt_confined_end = 1;
+pub const WRT_CONFINED_SIGNALLED: wrt_confined_end = 2;
+pub const WRT_CONFINED_KILLED: wrt_confined_end = 3;
+pub const WRT_CONFINED_UNKNOWN: wrt_confined_end = 4;
+/// How a program ended.
+pub type wrt_confined_end = ::core::ffi::c_uint;
+/// A program and its walls. All pointers are borrowed for start().
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_confined_process_config {
+    pub struct_size: u32,
+    pub file_count: u32,
+    pub executable: *const ::core::ffi::c_char,
+    pub arguments: *const *const ::core::ffi::c_char,
+    pub environment: *const *const ::core::ffi::c_char,
+    pub working_directory: *const ::core::ffi::c_char,
+    pub root: *const ::core::ffi::c_char,
+    pub files: *const wrt_landlock_rule,
+    pub filter: *const wrt_seccomp_instruction,
+    pub selinux_context: *const ::core::ffi::c_char,
+    pub kept_capabilities: u64,
+    pub memory_bytes: u64,
+    pub file_bytes: u64,
+    pub filter_count: u32,
+    pub cpu_seconds: u32,
+    pub open_files: u32,
+    pub processes: u32,
+    pub namespaces: u32,
+    pub user_id: u32,
+    pub group_id: u32,
+    pub standard_input: i32,
+    pub standard_output: i32,
+    pub standard_error: i32,
+    pub cgroup: i32,
+    pub cgroup_wall: u32,
+    pub namespace_wall: u32,
+    pub capability_wall: u32,
+    pub selinux_wall: u32,
+    pub file_wall: u32,
+    pub filter_wall: u32,
+    pub has_user: bool,
+    pub has_cgroup: bool,
+    pub system_files: bool,
+    pub end_with_thread: bool,
+    pub reserved: [u8; 8usize],
+}
+/// What holds of each wall.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_confined_report {
+    pub cgroup: wrt_enforcement,
+    pub namespaces: wrt_enforcement,
+    pub root: wrt_enforcement,
+    pub limits: wrt_enforcement,
+    pub capabilities: wrt_enforcement,
+    pub privileges: wrt_enforcement,
+    pub selinux: wrt_enforcement,
+    pub files: wrt_enforcement,
+    pub descriptors: wrt_enforcement,
+    pub filter: wrt_enforcement,
+}
+/// How the program ended.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_confined_result {
+    pub end: u32,
+    pub code: i32,
+}
+/// Caller-provided storage. Fields are private. It may be moved between two calls.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_confined_process {
+    pub descriptor: i32,
+    pub process: i32,
+    pub fork_generation: u32,
+    pub killed: u32,
+    pub result: wrt_confined_result,
+    pub report: wrt_confined_report,
+    pub reserved: [u64; 4usize],
+}
+unsafe extern "C" {
+    /** Starts the program behind its walls. On error there is no process, and `process` is left as it
+ was.
+ Errors: INVALID_ARGUMENT (a rule above is broken), UNSUPPORTED, PERMISSION, LIMIT, STATE (a wall
+ that is required can't be put up; the text says which and what to do), NOT_FOUND (the program, a
+ folder or a file rule {0} is not there), NO_MEMORY, SYSTEM (os_code).
+ Cost: some 300 us, and what the program itself needs to start.*/
+    pub fn wrt_confined_process_start(
+        process: *mut wrt_confined_process,
+        config: *const wrt_confined_process_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Waits until the program has ended. timeout_ns: from now; 0: looks only; UINT64_MAX: no limit.
+ Errors: TIMED_OUT (it still runs), STATE (not started, after fork), SYSTEM (os_code). An end that
+ somebody else took the status of is no error but UNKNOWN.
+ Cost: two system calls, and the wait.*/
+    pub fn wrt_confined_process_wait(
+        process: *mut wrt_confined_process,
+        timeout_ns: u64,
+        result_out: *mut wrt_confined_result,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Kills the program with all its threads, and with a PID namespace all that it has started. It
+ has then to be waited for. One that has ended is no error.
+ Errors: STATE (not started, after fork), SYSTEM (os_code). Cost: a system call.  Threads: any.*/
+    pub fn wrt_confined_process_kill(process: *mut wrt_confined_process) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reports what holds of each wall. Errors: INVALID_ARGUMENT (NULL), STATE (not started).
+ Cost: constant.*/
+    pub fn wrt_confined_process_query(
+        process: *const wrt_confined_process,
+        report_out: *mut wrt_confined_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the object: kills the program if it still runs, and waits for that. A zeroed one is
+ accepted, so twice is harmless. After fork the program is left alone.
+ Errors: SYSTEM (os_code; the object is ended all the same). Cost: two system calls.*/
+    pub fn wrt_confined_process_deinit(process: *mut wrt_confined_process) -> wrt_status;
+}
 pub const WRT_LINUX_GUARD_BYTES_DEFAULT: wrt_linux_allocator_limit = 65536;
 pub const WRT_LINUX_NAME_SIZE: wrt_linux_allocator_limit = 80;
 /// Sizes.
@@ -1758,6 +2554,474 @@ unsafe extern "C" {
     /** Ends the allocator. A zeroed one is accepted, so twice is harmless.
  Errors: STATE (an allocation is out, or after fork). Cost: constant.*/
     pub fn wrt_linux_allocator_deinit(allocator: *mut wrt_linux_allocator) -> wrt_status;
+}
+pub const WRT_NAMESPACE_USER: wrt_namespace = 1;
+pub const WRT_NAMESPACE_MOUNT: wrt_namespace = 2;
+pub const WRT_NAMESPACE_PID: wrt_namespace = 4;
+pub const WRT_NAMESPACE_NETWORK: wrt_namespace = 8;
+pub const WRT_NAMESPACE_IPC: wrt_namespace = 16;
+pub const WRT_NAMESPACE_UTS: wrt_namespace = 32;
+pub const WRT_NAMESPACE_CGROUP: wrt_namespace = 64;
+pub const WRT_NAMESPACE_ALL: wrt_namespace = 127;
+/// Kinds of namespaces, as bits.
+pub type wrt_namespace = ::core::ffi::c_uint;
+unsafe extern "C" {
+    /** Moves the calling process into new namespaces, for good. With USER, its user and group stay the
+ same inside; other users can't be named there, and setgroups is denied. With PID, the process
+ itself stays where it is: its first child is process 1 of the new namespace, and no more
+ children can be made once that one has ended. With MOUNT, all mounts become private.
+ namespaces: bits of wrt_namespace, at least one.
+ Errors: INVALID_ARGUMENT (none, or unknown bits), STATE (the process has several threads: the
+ kernel refuses that for USER, and for the others only the calling thread would move),
+ PERMISSION (with the setting that refuses it), LIMIT (user.max_..._namespaces), UNSUPPORTED (the
+ kernel lacks one), SYSTEM (os_code).
+ When a later step fails, the process may be in the new namespaces already: end it.
+ Cost: some 100 us, 400 us with NETWORK.  Threads: the whole process.*/
+    pub fn wrt_namespace_unshare(namespaces: u32) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Finds out whether wrt_namespace_unshare() would work, by doing it in a child process, and by
+ using what it gives: a user is mapped, a file system mounted. Some systems refuse only that.
+ ENFORCED: it works; ABSENT: it does not, and the reason names what refuses.
+ Errors: INVALID_ARGUMENT, SYSTEM (no child can be made).
+ Cost: a process, some 500 us.  Threads: any.*/
+    pub fn wrt_namespace_probe(
+        namespaces: u32,
+        possible_out: *mut wrt_enforcement,
+    ) -> wrt_status;
+}
+pub const WRT_LINUX_PRESSURE_LOW: wrt_linux_pressure_level = 1;
+pub const WRT_LINUX_PRESSURE_MEDIUM: wrt_linux_pressure_level = 2;
+pub const WRT_LINUX_PRESSURE_CRITICAL: wrt_linux_pressure_level = 3;
+/// How bad it is; each has a share of the window, see above.
+pub type wrt_linux_pressure_level = ::core::ffi::c_uint;
+pub const WRT_LINUX_PRESSURE_LOW_SHARE: wrt_linux_pressure_default = 50;
+pub const WRT_LINUX_PRESSURE_MEDIUM_SHARE: wrt_linux_pressure_default = 200;
+pub const WRT_LINUX_PRESSURE_CRITICAL_SHARE: wrt_linux_pressure_default = 100;
+pub const WRT_LINUX_PRESSURE_WINDOW_NS: wrt_linux_pressure_default = 2000000000;
+/// Thresholds, in thousandths of a window, and the window.
+pub type wrt_linux_pressure_default = ::core::ffi::c_uint;
+/// What to watch.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_pressure_config {
+    pub struct_size: u32,
+    pub low_share: u32,
+    pub medium_share: u32,
+    pub critical_share: u32,
+    pub window_ns: u64,
+    pub source: u64,
+    pub cgroup: *const wrt_linux_cgroup,
+    pub events: *mut wrt_events,
+}
+/// Caller-provided storage; it may be moved. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_pressure {
+    pub events: *mut wrt_events,
+    pub source: u64,
+    pub fork_generation: u32,
+    pub triggers: [i32; 3usize],
+    pub reserved: [u64; 2usize],
+}
+unsafe extern "C" {
+    /** Begins to watch. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (the kernel measures no
+ pressure: before Linux 5.2, or booted with psi=0; the remedy is psi=1), PERMISSION (before Linux
+ 6.4 it takes CAP_SYS_RESOURCE; later a window that is not a multiple of 2 s does), STATE (the
+ group), NO_MEMORY, SYSTEM. Cost: a dozen system calls.*/
+    pub fn wrt_linux_pressure_init(
+        pressure: *mut wrt_linux_pressure,
+        config: *const wrt_linux_pressure_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Waits for a level to be reached, and posts an event for each that was. timeout_ns: nanoseconds,
+ 0 does not wait, UINT64_MAX waits without limit. *count_out: events posted; one that the ring
+ had no room for is counted there as lost.
+ Errors: TIMED_OUT (there was none), STATE (not initialised, after fork, or the group was
+ removed), SYSTEM. Cost: one wait, and a read.*/
+    pub fn wrt_linux_pressure_collect(
+        pressure: *mut wrt_linux_pressure,
+        timeout_ns: u64,
+        count_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the watch. A zeroed one is accepted, so twice is harmless. It cannot fail but for
+ Errors: INVALID_ARGUMENT. Cost: three system calls.*/
+    pub fn wrt_linux_pressure_deinit(pressure: *mut wrt_linux_pressure) -> wrt_status;
+}
+pub const WRT_SANDBOX_PAGES_DEFAULT: wrt_sandbox_limit = 4096;
+pub const WRT_SANDBOX_MODULE_BYTES_DEFAULT: wrt_sandbox_limit = 16777216;
+pub const WRT_SANDBOX_WORKING_BYTES_DEFAULT: wrt_sandbox_limit = 67108864;
+pub const WRT_SANDBOX_BYTES_MAX: wrt_sandbox_limit = 1073741824;
+pub const WRT_SANDBOX_IMPORTS_MAX: wrt_sandbox_limit = 512;
+pub const WRT_SANDBOX_NAME_MAX: wrt_sandbox_limit = 4096;
+pub const WRT_SANDBOX_FRAMES: wrt_sandbox_limit = 16;
+pub const WRT_SANDBOX_POOL_MAX: wrt_sandbox_limit = 1024;
+/// Sizes and defaults.
+pub type wrt_sandbox_limit = ::core::ffi::c_uint;
+pub const WRT_SANDBOX_SEALED: wrt_sandbox_profile = 0;
+pub const WRT_SANDBOX_STRICT: wrt_sandbox_profile = 1;
+/// How a guest is confined.
+pub type wrt_sandbox_profile = ::core::ffi::c_uint;
+pub const WRT_SANDBOX_WALL_DEFAULT: wrt_sandbox_wall = 0;
+pub const WRT_SANDBOX_WALL_OFF: wrt_sandbox_wall = 1;
+pub const WRT_SANDBOX_WALL_PREFERRED: wrt_sandbox_wall = 2;
+pub const WRT_SANDBOX_WALL_REQUIRED: wrt_sandbox_wall = 3;
+/// How much a wall that the system may lack is wanted.
+pub type wrt_sandbox_wall = ::core::ffi::c_uint;
+/** What a sandbox is made of. The filter, no-new-privileges, the way to its end and the limits of
+ resources are always there. The further walls below stand behind the filter: they would matter
+ if the kernel did not keep it.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_config {
+    pub struct_size: u32,
+    pub profile: u32,
+    pub maximum_pages: u32,
+    pub cpu_seconds: u32,
+    pub landlock: u32,
+    pub user_namespace: u32,
+    pub mount_namespace: u32,
+    pub ipc_namespace: u32,
+    pub network_namespace: u32,
+    pub reserved: [u8; 4usize],
+    pub maximum_module_bytes: u64,
+    pub working_bytes: u64,
+    pub program_path: *const ::core::ffi::c_char,
+}
+/** A module, and what it gets. Everything is borrowed for the call, but what `imports` point to:
+ that until wrt_sandbox_deinit.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_guest {
+    pub struct_size: u32,
+    pub import_count: u32,
+    pub bytes: *const u8,
+    pub bytes_size: usize,
+    pub imports: *const wrt_import,
+    pub maximum_pages: u32,
+    pub maximum_table_elements: u32,
+    pub stack_size: u32,
+    pub has_fuel: bool,
+    pub reserved: [u8; 3usize],
+    pub fuel: u64,
+}
+/// A call of the guest.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_call {
+    pub struct_size: u32,
+    pub argument_count: u32,
+    pub name: *const ::core::ffi::c_char,
+    pub name_size: usize,
+    pub arguments: *const wrt_value,
+    pub results: *mut wrt_value,
+    pub result_count: u32,
+    pub reserved: [u8; 4usize],
+    pub timeout_ns: u64,
+}
+pub const WRT_SANDBOX_RUNS: wrt_sandbox_end = 0;
+pub const WRT_SANDBOX_KILLED: wrt_sandbox_end = 1;
+pub const WRT_SANDBOX_SIGNALLED: wrt_sandbox_end = 2;
+pub const WRT_SANDBOX_EXITED: wrt_sandbox_end = 3;
+pub const WRT_SANDBOX_UNKNOWN: wrt_sandbox_end = 4;
+/// How the process of a sandbox ended.
+pub type wrt_sandbox_end = ::core::ffi::c_uint;
+/// A frame of a trap.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_frame {
+    pub function: u32,
+    pub offset: u32,
+}
+/// What holds, and what has been used. The numbers of the guest are the guest's word.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_report {
+    pub process: i32,
+    pub end: u32,
+    pub end_number: i32,
+    pub memory_pages: u32,
+    pub memory_peak_pages: u32,
+    pub refused_growths: u32,
+    pub stack_peak_bytes: u32,
+    pub host_calls: u32,
+    pub declared_maximum: u32,
+    pub reserved: [u8; 4usize],
+    pub cpu_ns: u64,
+    pub fuel_used: u64,
+    pub fuel_left: u64,
+    pub engine_bytes: u64,
+    pub trap_code: u32,
+    pub frame_count: u32,
+    pub frames: [wrt_sandbox_frame; 16usize],
+    pub system_calls: wrt_enforcement,
+    pub no_new_privileges: wrt_enforcement,
+    pub unobservable: wrt_enforcement,
+    pub resource_limits: wrt_enforcement,
+    pub life_line: wrt_enforcement,
+    pub landlock: wrt_enforcement,
+    pub user_namespace: wrt_enforcement,
+    pub mount_namespace: wrt_enforcement,
+    pub ipc_namespace: wrt_enforcement,
+    pub network_namespace: wrt_enforcement,
+}
+/** Caller-provided storage. Fields are private. It may be moved between two calls; of two copies
+ only one may be used from then on.*/
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_sandbox {
+    pub state: *mut ::core::ffi::c_void,
+    pub fork_generation: u32,
+    pub reserved: [u32; 5usize],
+}
+unsafe extern "C" {
+    /** Starts the process and waits until it is sealed; nothing of a guest has reached it then.
+ On error `sandbox` is left as it was, and nothing is left of the process.
+ Errors: INVALID_ARGUMENT (a rule of the config), UNSUPPORTED (reserved bytes; profile STRICT; a
+ machine that the program is not built for; a required wall that is missing; a system that
+ executes nothing from memory, or has no seccomp filters), NO_MEMORY, PERMISSION, NOT_FOUND
+ (program_path), LIMIT (descriptors, processes, RLIMIT_FSIZE), SYSTEM (os_code), TIMED_OUT (not
+ sealed within 10 s).
+ Cost: some 0.15 ms, independent of this process's size.*/
+    pub fn wrt_sandbox_init(
+        sandbox: *mut wrt_sandbox,
+        config: *const wrt_sandbox_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Hands over a module; the process validates, links and instantiates it. No code of it runs: a
+ start function waits for a call without a name. timeout_ns: nanoseconds, 0: none.
+ Errors: MALFORMED, INVALID_MODULE (detail[0]: byte offset), UNSUPPORTED, LINK (detail[0]: the
+ first import that is not there or of another type), LIMIT (more memory, or imports, than there
+ are), NO_MEMORY (maximum_module_bytes, working_bytes), TRAP (a segment does not fit): see
+ wrt_sandbox_sentence(); INVALID_ARGUMENT (a rule above), STATE (something was loaded before),
+ TIMED_OUT, CRASHED, INTERRUPTED (as wrt_sandbox_serve).
+ Cost: a copy of the module; the process's work is linear in its size.*/
+    pub fn wrt_sandbox_load(
+        sandbox: *mut wrt_sandbox,
+        guest: *const wrt_sandbox_guest,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Type of an exported function; borrowed until the next call of this for the same sandbox.
+ Errors: NOT_FOUND (no function of that name), INVALID_ARGUMENT (name), STATE (nothing is loaded,
+ or a call is under way), CRASHED, INTERRUPTED. Cost: a question to the process.*/
+    pub fn wrt_sandbox_function(
+        sandbox: *mut wrt_sandbox,
+        name: *const ::core::ffi::c_char,
+        name_size: usize,
+        type_out: *mut wrt_function_type,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Begins a call; wrt_sandbox_serve() sees it to its end. `results` is not looked at.
+ Errors: INVALID_ARGUMENT (a rule of the call), UNSUPPORTED (reserved bytes), STATE (nothing is
+ loaded, a call is under way, the process has ended). Cost: a copy of the arguments.*/
+    pub fn wrt_sandbox_begin(
+        sandbox: *mut wrt_sandbox,
+        call: *const wrt_sandbox_call,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Answers what the guest asks, on this thread, until its call has ended or `slice_ns` nanoseconds
+ are over (a host function that takes longer is waited for); *done_out says which. 0 does what
+ there is to do and returns.
+ Errors, all of which end the call (*done_out is true): TRAP, OUT_OF_FUEL, EXIT, HOST or what else
+ a host function returned; NOT_FOUND, INVALID_ARGUMENT (the function, its arguments); TIMED_OUT
+ (the process was killed), INTERRUPTED (wrt_sandbox_kill()), CRASHED (the process died: detail[0]
+ is the signal, 0 if there is none). STATE (no call is under way).
+ Cost: to the guest, a question takes 0.2 us while both look, some 50 us if one has to be woken.*/
+    pub fn wrt_sandbox_serve(
+        sandbox: *mut wrt_sandbox,
+        slice_ns: u64,
+        done_out: *mut bool,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Results of the call that ended well. result_count: at most WRT_MODULE_PARAMETER_MAX; as the
+ function's type has it. Errors: STATE (none ended well), INVALID_ARGUMENT.*/
+    pub fn wrt_sandbox_results(
+        sandbox: *mut wrt_sandbox,
+        results: *mut wrt_value,
+        result_count: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Begins a call, serves it to its end, and reads its results. Errors: as those.
+    pub fn wrt_sandbox_run(
+        sandbox: *mut wrt_sandbox,
+        call: *const wrt_sandbox_call,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Kills the process; a call that is under way ends INTERRUPTED. Of one that has ended it does
+ nothing. Threads: any, while nobody deinitialises the sandbox.
+ Errors: STATE (not initialised, after fork). Cost: one system call.*/
+    pub fn wrt_sandbox_kill(sandbox: *mut wrt_sandbox) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Where the guest's memory lies in this process, and how much of it the guest has now, by its own
+ word; all of maximum_pages may be read and written. The guest can change it at any time.
+ Errors: STATE. Cost: constant.*/
+    pub fn wrt_sandbox_memory(
+        sandbox: *mut wrt_sandbox,
+        base_out: *mut *mut u8,
+        bytes_out: *mut u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** A descriptor that becomes readable when there may be something to serve: for poll and its like.
+ To be neither read nor closed. Errors: STATE. Cost: constant.*/
+    pub fn wrt_sandbox_descriptor(
+        sandbox: *const wrt_sandbox,
+        descriptor_out: *mut i32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** What the process said about its last failure: one sentence in ASCII, empty if there was none.
+ It is a guest's word. At most `text_size` bytes are written, the closing NUL among them.
+ Errors: STATE, INVALID_ARGUMENT (NULL). Cost: linear in the text.*/
+    pub fn wrt_sandbox_sentence(
+        sandbox: *const wrt_sandbox,
+        text_out: *mut ::core::ffi::c_char,
+        text_size: usize,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reports what holds, what has been used, and how the process ended, if it has.
+ Errors: STATE, INVALID_ARGUMENT. Cost: one system call at most.*/
+    pub fn wrt_sandbox_query(
+        sandbox: *mut wrt_sandbox,
+        report_out: *mut wrt_sandbox_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Kills the process if it still runs, waits until it is gone, and gives everything back. A zeroed
+ sandbox is accepted, so twice is harmless; in a forked child only the child's copies are closed.
+ Errors: INVALID_ARGUMENT (NULL), STATE (called by a host function of the guest). Cost: the
+ kernel's, for giving back the guest's memory.*/
+    pub fn wrt_sandbox_deinit(sandbox: *mut wrt_sandbox) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The program that runs in the process: a static ELF file for this machine. Static memory.
+ Errors: UNSUPPORTED (it is not built for this machine). Threads: any. Cost: constant.*/
+    pub fn wrt_sandbox_program(
+        bytes_out: *mut *const u8,
+        size_out: *mut usize,
+    ) -> wrt_status;
+}
+/// What a pool of waiting sandboxes is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_pool_config {
+    pub struct_size: u32,
+    pub ready: u32,
+    pub sandbox: wrt_sandbox_config,
+    pub buffer: *mut ::core::ffi::c_void,
+    pub buffer_size: usize,
+}
+/// What a pool has.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_pool_report {
+    pub ready: u32,
+    pub wanted: u32,
+    pub taken: u64,
+    pub missed: u64,
+    pub replaced: u64,
+}
+/// Caller-provided storage. Fields are private. It may be moved between two calls.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_sandbox_pool {
+    pub ready: *mut ::core::ffi::c_void,
+    pub config: wrt_sandbox_config,
+    pub ready_count: u32,
+    pub wanted: u32,
+    pub taken: u64,
+    pub missed: u64,
+    pub replaced: u64,
+    pub fork_generation: u32,
+    pub magic: u32,
+}
+unsafe extern "C" {
+    /// Says what buffer the config needs; exact. Errors: INVALID_ARGUMENT (ready), UNSUPPORTED.
+    pub fn wrt_sandbox_pool_layout(
+        config: *const wrt_sandbox_pool_config,
+        layout_out: *mut wrt_layout,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Starts the sandboxes; on error nothing is left of them. Errors: as wrt_sandbox_init.
+    pub fn wrt_sandbox_pool_init(
+        pool: *mut wrt_sandbox_pool,
+        config: *const wrt_sandbox_pool_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Hands out a sandbox that nobody has used: one that waits, or else a new one. From then on it is
+ the caller's, who deinitialises it; it never comes back. Threads: one caller at a time per pool.
+ Errors: as wrt_sandbox_init. Cost: constant, if one is ready.*/
+    pub fn wrt_sandbox_pool_take(
+        pool: *mut wrt_sandbox_pool,
+        sandbox_out: *mut wrt_sandbox,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Starts as many as are missing: when there is time for it, since no thread of this library does.
+ Errors: as wrt_sandbox_init; those that were started stay.*/
+    pub fn wrt_sandbox_pool_fill(pool: *mut wrt_sandbox_pool) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Reports what is there. Errors: STATE, INVALID_ARGUMENT. Cost: constant.
+    pub fn wrt_sandbox_pool_query(
+        pool: *const wrt_sandbox_pool,
+        report_out: *mut wrt_sandbox_pool_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the sandboxes that wait; those that were handed out are not the pool's any more. A zeroed
+ pool is accepted. Errors: INVALID_ARGUMENT.*/
+    pub fn wrt_sandbox_pool_deinit(pool: *mut wrt_sandbox_pool) -> wrt_status;
+}
+pub const WRT_SELINUX_CONTEXT_SIZE: wrt_selinux_limit = 4096;
+/// Sizes.
+pub type wrt_selinux_limit = ::core::ffi::c_uint;
+unsafe extern "C" {
+    /** Whether SELinux is there with a policy loaded. Enforcing or permissive is another question.
+ Errors: INVALID_ARGUMENT (NULL). Cost: reads a few files; the first time, loads libselinux.*/
+    pub fn wrt_selinux_is_enabled(enabled_out: *mut bool) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Whether what the policy forbids is refused, and not only noted.
+ Errors: INVALID_ARGUMENT (NULL), UNSUPPORTED (no SELinux here). Cost: reads a file.*/
+    pub fn wrt_selinux_is_enforcing(enforcing_out: *mut bool) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Writes the calling thread's context, "user:role:type:level".
+ text_out: room for `text_size` bytes, the closing NUL included; at most WRT_SELINUX_CONTEXT_SIZE
+ are needed.
+ Errors: INVALID_ARGUMENT (NULL, 0), UNSUPPORTED (no SELinux here), NO_MEMORY (no room), SYSTEM.
+ Cost: reads a file.*/
+    pub fn wrt_selinux_context(
+        text_out: *mut ::core::ffi::c_char,
+        text_size: usize,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Moves the calling thread into another context, for good as far as the policy has it so. Do it
+ before Landlock and a filter, which may forbid the file that it writes to.
+ context: 1 to 4095 characters.
+ Errors: INVALID_ARGUMENT (NULL; the policy has no such context), UNSUPPORTED (no SELinux here),
+ PERMISSION (the policy does not let this context go to that one), STATE (the process has several
+ threads, and the new type is not bounded by the old one), SYSTEM (os_code).
+ Cost: writes a file.*/
+    pub fn wrt_selinux_set_context(context: *const ::core::ffi::c_char) -> wrt_status;
 }
 pub const WRT_LOCK_PROTOCOL_DEFAULT: wrt_lock_protocol = 0;
 pub const WRT_LOCK_PROTOCOL_NONE: wrt_lock_protocol = 1;

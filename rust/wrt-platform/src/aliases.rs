@@ -9,6 +9,10 @@ pub mod builtins {
     pub use crate::safe_threading;
 }
 
+/// Control groups, as the documents call the module.
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use crate::linux::cgroups as linux_cgroups;
+
 /// Linear memory from Linux, as the documents call the module.
 #[cfg(target_os = "linux")]
 pub use crate::linux::memory as linux_memory;
@@ -17,4 +21,14 @@ pub use crate::linux::memory as linux_memory;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod qnx_threading {
     pub use crate::threading::QnxThreadPool;
+}
+
+/// What gives rights away, as the documents call the module.
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod linux_security {
+    pub use crate::linux::capabilities::{Capabilities, Capability};
+    pub use crate::linux::landlock::LandlockBuilder;
+    pub use crate::linux::namespaces::{Namespace, NamespaceType};
+    pub use crate::linux::seccomp::{Seccomp, SeccompAction, SeccompBuilder};
+    pub use crate::linux::selinux::SeLinux;
 }

@@ -46,12 +46,14 @@ pub enum ErrorKind {
     Exit,
     /// From a host function only: not ready, call me again.
     Pending,
+    /// The process of a sandbox died.
+    Crashed,
     /// A status that this crate does not know.
     Other(i32),
 }
 
 /// Each kind beside the status that it stands for.
-const KINDS: [(sys::wrt_status_code, ErrorKind); 19] = [
+const KINDS: [(sys::wrt_status_code, ErrorKind); 20] = [
     (sys::WRT_ERR_INVALID_ARGUMENT, ErrorKind::InvalidArgument),
     (sys::WRT_ERR_NO_MEMORY, ErrorKind::NoMemory),
     (sys::WRT_ERR_STATE, ErrorKind::State),
@@ -71,6 +73,7 @@ const KINDS: [(sys::wrt_status_code, ErrorKind); 19] = [
     (sys::WRT_ERR_HOST, ErrorKind::Host),
     (sys::WRT_ERR_EXIT, ErrorKind::Exit),
     (sys::WRT_ERR_PENDING, ErrorKind::Pending),
+    (sys::WRT_ERR_CRASHED, ErrorKind::Crashed),
 ];
 
 impl ErrorKind {

@@ -73,6 +73,12 @@ impl HostError {
         let kind = source.downcast_ref::<Error>().map_or(ErrorKind::Host, |error| error.kind);
         Self { kind, source: Some(source) }
     }
+
+    /// What it was made of.
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pub(crate) fn into_parts(self) -> (Option<Source>, ErrorKind) {
+        (self.source, self.kind)
+    }
 }
 
 #[cfg(feature = "alloc")]

@@ -81,6 +81,10 @@ pub use instance::{
 pub use limits::Limits;
 #[cfg(target_os = "linux")]
 pub use linux::memory::{LinuxAllocator, LinuxAllocatorBuilder, LinuxAllocatorReport};
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use linux::sandbox::{
+    Sandbox, SandboxBuilder, SandboxGuest, SandboxPool, SandboxPoolBuilder, SandboxReport,
+};
 #[cfg(all(feature = "alloc", target_os = "linux"))]
 pub use linux::sync::{LinuxFutex, LinuxFutexBuilder, LinuxLock, LinuxLockBuilder};
 #[cfg(all(feature = "alloc", target_os = "linux"))]
