@@ -59,6 +59,10 @@ if TYPE_CHECKING:
     from wrt_platform.limits import Limits as Limits
     from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
     from wrt_platform.linux.memory import LinuxAllocatorBuilder as LinuxAllocatorBuilder
+    from wrt_platform.linux.perf import PerfCounter as PerfCounter
+    from wrt_platform.linux.perf import PerfEvent as PerfEvent
+    from wrt_platform.linux.perf import PerfEventBuilder as PerfEventBuilder
+    from wrt_platform.linux.perf import profile as profile
     from wrt_platform.linux.sync import LinuxFutex as LinuxFutex
     from wrt_platform.linux.sync import LinuxFutexBuilder as LinuxFutexBuilder
     from wrt_platform.linux.sync import LinuxLock as LinuxLock
@@ -167,6 +171,7 @@ _HOMES = {
     "layout": "Layout",
     "limits": "Limits",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
+    "linux.perf": "PerfCounter PerfEvent PerfEventBuilder profile",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
     "linux.threading": "LinuxThreadSystem LinuxThreadSystemBuilder",
     "lock": "Lock LockProtocol",

@@ -29,6 +29,7 @@ pub const WRT_ERR_INTERRUPTED: wrt_status_code = 16;
 pub const WRT_ERR_HOST: wrt_status_code = 17;
 pub const WRT_ERR_EXIT: wrt_status_code = 18;
 pub const WRT_ERR_PENDING: wrt_status_code = 19;
+pub const WRT_ERR_CRASHED: wrt_status_code = 20;
 /// How a call ended.
 pub type wrt_status_code = ::core::ffi::c_uint;
 /// What went wrong in a failed call. For people to read; programs decide on the status.
@@ -1756,6 +1757,718 @@ unsafe extern "C" {
     /** Ends the allocator. A zeroed one is accepted, so twice is harmless.
  Errors: STATE (an allocation is out, or after fork). Cost: constant.*/
     pub fn wrt_linux_allocator_deinit(allocator: *mut wrt_linux_allocator) -> wrt_status;
+}
+pub const WRT_PERF_CPU_CYCLES: wrt_perf_counter = 1;
+pub const WRT_PERF_INSTRUCTIONS: wrt_perf_counter = 2;
+pub const WRT_PERF_CACHE_REFERENCES: wrt_perf_counter = 3;
+pub const WRT_PERF_CACHE_MISSES: wrt_perf_counter = 4;
+pub const WRT_PERF_BRANCHES: wrt_perf_counter = 5;
+pub const WRT_PERF_BRANCH_MISSES: wrt_perf_counter = 6;
+pub const WRT_PERF_TASK_CLOCK: wrt_perf_counter = 7;
+pub const WRT_PERF_PAGE_FAULTS: wrt_perf_counter = 8;
+pub const WRT_PERF_MINOR_FAULTS: wrt_perf_counter = 9;
+pub const WRT_PERF_MAJOR_FAULTS: wrt_perf_counter = 10;
+pub const WRT_PERF_CONTEXT_SWITCHES: wrt_perf_counter = 11;
+pub const WRT_PERF_CPU_MIGRATIONS: wrt_perf_counter = 12;
+pub const WRT_PERF_RAW: wrt_perf_counter = 13;
+/// What can be counted.
+pub type wrt_perf_counter = ::core::ffi::c_uint;
+pub const WRT_PERF_GROUP_MAX: wrt_perf_limit = 16;
+pub const WRT_PERF_ROWS: wrt_perf_limit = 12;
+/// Bounds.
+pub type wrt_perf_limit = ::core::ffi::c_uint;
+pub const WRT_PERF_NOT_COUNTED: wrt_perf_state = 0;
+pub const WRT_PERF_EXACT: wrt_perf_state = 1;
+pub const WRT_PERF_SCALED: wrt_perf_state = 2;
+/// How a count came about.
+pub type wrt_perf_state = ::core::ffi::c_uint;
+/// What has been counted.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_reading {
+    pub value: u64,
+    pub raw: u64,
+    pub enabled_ns: u64,
+    pub running_ns: u64,
+    pub state: u32,
+    pub reserved: u32,
+}
+/// What an event is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_event_config {
+    pub struct_size: u32,
+    pub type_: u32,
+    pub config: u64,
+    pub leader: *mut wrt_perf_event,
+    pub inherit: bool,
+    pub include_kernel: bool,
+    pub reserved: [u8; 6usize],
+}
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_perf_event {
+    pub self_: *mut wrt_perf_event,
+    pub leader: *mut wrt_perf_event,
+    pub id: u64,
+    pub descriptor: i32,
+    pub fork_generation: u32,
+    pub type_: u32,
+    pub member_count: u32,
+    pub inherit: bool,
+    pub reserved: [u8; 7usize],
+}
+unsafe extern "C" {
+    /** Opens an event for the calling thread, not yet counting. On error `event` is left as it was.
+ Errors: INVALID_ARGUMENT (type, config, a leader of another process), UNSUPPORTED (the machine,
+ or its kernel, has no such counter), PERMISSION (the reason says what is in the way: the sysctl
+ kernel.perf_event_paranoid, or a container's filter), LIMIT (the group is full), BUSY (another
+ holds the counter for itself), NO_MEMORY (descriptors), SYSTEM.
+ Cost: some 10 us.*/
+    pub fn wrt_perf_event_init(
+        event: *mut wrt_perf_event,
+        config: *const wrt_perf_event_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Counts from now on; of a leader, the whole group. Again does nothing. Errors: STATE (not
+ initialised, moved, or after fork), SYSTEM. Cost: one system call.*/
+    pub fn wrt_perf_event_enable(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Counts no longer, and keeps the count; of a leader, the whole group. Errors: as enable.
+    pub fn wrt_perf_event_disable(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Sets the count to 0, not the times; of a leader, the whole group. Errors: as enable.
+    pub fn wrt_perf_event_reset(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Reads the count, running or not. Errors: as enable. Cost: one system call.
+    pub fn wrt_perf_event_read(
+        event: *const wrt_perf_event,
+        reading_out: *mut wrt_perf_reading,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reads a whole group at one moment: the leader first, then the others in the order in which they
+ joined. *count_out: how many there are. readings_out: `capacity` of them.
+ Errors: as enable; INVALID_ARGUMENT (the event leads no group; capacity is too small).
+ Cost: one system call.*/
+    pub fn wrt_perf_event_read_group(
+        leader: *const wrt_perf_event,
+        readings_out: *mut wrt_perf_reading,
+        capacity: u32,
+        count_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Closes the event. A zeroed one is accepted, so twice is harmless. Errors: STATE (it leads others
+ that are still open, moved, or after fork).*/
+    pub fn wrt_perf_event_deinit(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The counter's name as the perf tool has it, "cpu-cycles" for instance; "unknown" for a number
+ that is none. Static text. Errors: none, it cannot fail.  ISR: yes.*/
+    pub fn wrt_perf_counter_name(counter: u32) -> *const ::core::ffi::c_char;
+}
+unsafe extern "C" {
+    /** What a count stands for that was taken for `running_ns` of `enabled_ns`, for whoever reads
+ counters in a way of his own. Errors: INVALID_ARGUMENT (NULL).  ISR: yes.  Cost: constant.*/
+    pub fn wrt_perf_scale(
+        raw: u64,
+        enabled_ns: u64,
+        running_ns: u64,
+        reading_out: *mut wrt_perf_reading,
+    ) -> wrt_status;
+}
+/// A line of a profile.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_row {
+    pub counter: u32,
+    pub reserved: u32,
+    pub error: wrt_error,
+    pub reading: wrt_perf_reading,
+}
+/// What a profile counts.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_profile_config {
+    pub struct_size: u32,
+    pub inherit: bool,
+    pub include_kernel: bool,
+    pub reserved: [u8; 2usize],
+}
+/// Caller-provided storage, not to be moved from start to stop. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_perf_profile {
+    pub events: [wrt_perf_event; 12usize],
+    pub rows: [wrt_perf_row; 12usize],
+}
+unsafe extern "C" {
+    /** Begins to count, for the calling thread, all that can be counted here. What can't be had is no
+ failure: its row says why. On error `profile` is left as it was.
+ Errors: as wrt_perf_event_init(), if there is nothing at all.
+ Cost: some 100 us.*/
+    pub fn wrt_perf_profile_start(
+        profile: *mut wrt_perf_profile,
+        config: *const wrt_perf_profile_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the count and closes the events; a row for each counter, in their order, even on error.
+ Errors: as wrt_perf_event_read().*/
+    pub fn wrt_perf_profile_stop(
+        profile: *mut wrt_perf_profile,
+        rows_out: *mut wrt_perf_row,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Instructions by cycles. Errors: UNSUPPORTED (one of the two was not counted, or there were no
+ cycles). Cost: linear in `count`.*/
+    pub fn wrt_perf_instructions_per_cycle(
+        rows: *const wrt_perf_row,
+        count: u32,
+        ratio_out: *mut f64,
+    ) -> wrt_status;
+}
+pub const WRT_SANDBOX_PAGES_DEFAULT: wrt_sandbox_limit = 4096;
+pub const WRT_SANDBOX_MODULE_BYTES_DEFAULT: wrt_sandbox_limit = 16777216;
+pub const WRT_SANDBOX_WORKING_BYTES_DEFAULT: wrt_sandbox_limit = 67108864;
+pub const WRT_SANDBOX_BYTES_MAX: wrt_sandbox_limit = 1073741824;
+pub const WRT_SANDBOX_IMPORTS_MAX: wrt_sandbox_limit = 512;
+pub const WRT_SANDBOX_NAME_MAX: wrt_sandbox_limit = 4096;
+pub const WRT_SANDBOX_FRAMES: wrt_sandbox_limit = 16;
+pub const WRT_SANDBOX_POOL_MAX: wrt_sandbox_limit = 1024;
+/// Sizes and defaults.
+pub type wrt_sandbox_limit = ::core::ffi::c_uint;
+pub const WRT_SANDBOX_SEALED: wrt_sandbox_profile = 0;
+pub const WRT_SANDBOX_STRICT: wrt_sandbox_profile = 1;
+/// How a guest is confined.
+pub type wrt_sandbox_profile = ::core::ffi::c_uint;
+pub const WRT_SANDBOX_WALL_DEFAULT: wrt_sandbox_wall = 0;
+pub const WRT_SANDBOX_WALL_OFF: wrt_sandbox_wall = 1;
+pub const WRT_SANDBOX_WALL_PREFERRED: wrt_sandbox_wall = 2;
+pub const WRT_SANDBOX_WALL_REQUIRED: wrt_sandbox_wall = 3;
+/// How much a wall that the system may lack is wanted.
+pub type wrt_sandbox_wall = ::core::ffi::c_uint;
+/** What a sandbox is made of. The filter, no-new-privileges, the way to its end and the limits of
+ resources are always there. The further walls below stand behind the filter: they would matter
+ if the kernel did not keep it.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_config {
+    pub struct_size: u32,
+    pub profile: u32,
+    pub maximum_pages: u32,
+    pub cpu_seconds: u32,
+    pub landlock: u32,
+    pub user_namespace: u32,
+    pub mount_namespace: u32,
+    pub ipc_namespace: u32,
+    pub network_namespace: u32,
+    pub reserved: [u8; 4usize],
+    pub maximum_module_bytes: u64,
+    pub working_bytes: u64,
+    pub program_path: *const ::core::ffi::c_char,
+}
+/** A module, and what it gets. Everything is borrowed for the call, but what `imports` point to:
+ that until wrt_sandbox_deinit.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_guest {
+    pub struct_size: u32,
+    pub import_count: u32,
+    pub bytes: *const u8,
+    pub bytes_size: usize,
+    pub imports: *const wrt_import,
+    pub maximum_pages: u32,
+    pub maximum_table_elements: u32,
+    pub stack_size: u32,
+    pub has_fuel: bool,
+    pub reserved: [u8; 3usize],
+    pub fuel: u64,
+}
+/// A call of the guest.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_call {
+    pub struct_size: u32,
+    pub argument_count: u32,
+    pub name: *const ::core::ffi::c_char,
+    pub name_size: usize,
+    pub arguments: *const wrt_value,
+    pub results: *mut wrt_value,
+    pub result_count: u32,
+    pub reserved: [u8; 4usize],
+    pub timeout_ns: u64,
+}
+pub const WRT_SANDBOX_RUNS: wrt_sandbox_end = 0;
+pub const WRT_SANDBOX_KILLED: wrt_sandbox_end = 1;
+pub const WRT_SANDBOX_SIGNALLED: wrt_sandbox_end = 2;
+pub const WRT_SANDBOX_EXITED: wrt_sandbox_end = 3;
+pub const WRT_SANDBOX_UNKNOWN: wrt_sandbox_end = 4;
+/// How the process of a sandbox ended.
+pub type wrt_sandbox_end = ::core::ffi::c_uint;
+/// A frame of a trap.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_frame {
+    pub function: u32,
+    pub offset: u32,
+}
+/// What holds, and what has been used. The numbers of the guest are the guest's word.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_report {
+    pub process: i32,
+    pub end: u32,
+    pub end_number: i32,
+    pub memory_pages: u32,
+    pub memory_peak_pages: u32,
+    pub refused_growths: u32,
+    pub stack_peak_bytes: u32,
+    pub host_calls: u32,
+    pub fuel_used: u64,
+    pub fuel_left: u64,
+    pub engine_bytes: u64,
+    pub trap_code: u32,
+    pub frame_count: u32,
+    pub frames: [wrt_sandbox_frame; 16usize],
+    pub system_calls: wrt_enforcement,
+    pub no_new_privileges: wrt_enforcement,
+    pub unobservable: wrt_enforcement,
+    pub resource_limits: wrt_enforcement,
+    pub life_line: wrt_enforcement,
+    pub landlock: wrt_enforcement,
+    pub user_namespace: wrt_enforcement,
+    pub mount_namespace: wrt_enforcement,
+    pub ipc_namespace: wrt_enforcement,
+    pub network_namespace: wrt_enforcement,
+}
+/** Caller-provided storage. Fields are private. It may be moved between two calls; of two copies
+ only one may be used from then on.*/
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_sandbox {
+    pub state: *mut ::core::ffi::c_void,
+    pub fork_generation: u32,
+    pub reserved: [u32; 5usize],
+}
+unsafe extern "C" {
+    /** Starts the process and waits until it is sealed; nothing of a guest has reached it then.
+ On error `sandbox` is left as it was, and nothing is left of the process.
+ Errors: INVALID_ARGUMENT (a rule of the config), UNSUPPORTED (reserved bytes; profile STRICT; a
+ machine that the program is not built for; a required wall that is missing; a system that
+ executes nothing from memory, or has no seccomp filters), NO_MEMORY, PERMISSION, NOT_FOUND
+ (program_path), LIMIT (descriptors, processes, RLIMIT_FSIZE), SYSTEM (os_code), TIMED_OUT (not
+ sealed within 10 s).
+ Cost: some 0.15 ms, independent of this process's size.*/
+    pub fn wrt_sandbox_init(
+        sandbox: *mut wrt_sandbox,
+        config: *const wrt_sandbox_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Hands over a module; the process validates, links and instantiates it. No code of it runs: a
+ start function waits for a call without a name. timeout_ns: nanoseconds, 0: none.
+ Errors: MALFORMED, INVALID_MODULE (detail[0]: byte offset), UNSUPPORTED, LINK (detail[0]: the
+ first import that is not there or of another type), LIMIT (more memory, or imports, than there
+ are), NO_MEMORY (maximum_module_bytes, working_bytes), TRAP (a segment does not fit): see
+ wrt_sandbox_sentence(); INVALID_ARGUMENT (a rule above), STATE (something was loaded before),
+ TIMED_OUT, CRASHED, INTERRUPTED (as wrt_sandbox_serve).
+ Cost: a copy of the module; the process's work is linear in its size.*/
+    pub fn wrt_sandbox_load(
+        sandbox: *mut wrt_sandbox,
+        guest: *const wrt_sandbox_guest,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Type of an exported function; borrowed until the next call of this for the same sandbox.
+ Errors: NOT_FOUND (no function of that name), INVALID_ARGUMENT (name), STATE (nothing is loaded,
+ or a call is under way), CRASHED, INTERRUPTED. Cost: a question to the process.*/
+    pub fn wrt_sandbox_function(
+        sandbox: *mut wrt_sandbox,
+        name: *const ::core::ffi::c_char,
+        name_size: usize,
+        type_out: *mut wrt_function_type,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Begins a call; wrt_sandbox_serve() sees it to its end. `results` is not looked at.
+ Errors: INVALID_ARGUMENT (a rule of the call), UNSUPPORTED (reserved bytes), STATE (nothing is
+ loaded, a call is under way, the process has ended). Cost: a copy of the arguments.*/
+    pub fn wrt_sandbox_begin(
+        sandbox: *mut wrt_sandbox,
+        call: *const wrt_sandbox_call,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Answers what the guest asks, on this thread, until its call has ended or `slice_ns` nanoseconds
+ are over (a host function that takes longer is waited for); *done_out says which. 0 does what
+ there is to do and returns.
+ Errors, all of which end the call (*done_out is true): TRAP, OUT_OF_FUEL, EXIT, HOST or what else
+ a host function returned; NOT_FOUND, INVALID_ARGUMENT (the function, its arguments); TIMED_OUT
+ (the process was killed), INTERRUPTED (wrt_sandbox_kill()), CRASHED (the process died: detail[0]
+ is the signal, 0 if there is none). STATE (no call is under way).
+ Cost: to the guest, a question takes 0.2 us while both look, some 50 us if one has to be woken.*/
+    pub fn wrt_sandbox_serve(
+        sandbox: *mut wrt_sandbox,
+        slice_ns: u64,
+        done_out: *mut bool,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Results of the call that ended well. result_count: at most WRT_MODULE_PARAMETER_MAX; as the
+ function's type has it. Errors: STATE (none ended well), INVALID_ARGUMENT.*/
+    pub fn wrt_sandbox_results(
+        sandbox: *mut wrt_sandbox,
+        results: *mut wrt_value,
+        result_count: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Begins a call, serves it to its end, and reads its results. Errors: as those.
+    pub fn wrt_sandbox_run(
+        sandbox: *mut wrt_sandbox,
+        call: *const wrt_sandbox_call,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Kills the process; a call that is under way ends INTERRUPTED. Of one that has ended it does
+ nothing. Threads: any, while nobody deinitialises the sandbox.
+ Errors: STATE (not initialised, after fork). Cost: one system call.*/
+    pub fn wrt_sandbox_kill(sandbox: *mut wrt_sandbox) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Where the guest's memory lies in this process, and how much of it the guest has now, by its own
+ word; all of maximum_pages may be read and written. The guest can change it at any time.
+ Errors: STATE. Cost: constant.*/
+    pub fn wrt_sandbox_memory(
+        sandbox: *mut wrt_sandbox,
+        base_out: *mut *mut u8,
+        bytes_out: *mut u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** A descriptor that becomes readable when there may be something to serve: for poll and its like.
+ To be neither read nor closed. Errors: STATE. Cost: constant.*/
+    pub fn wrt_sandbox_descriptor(
+        sandbox: *const wrt_sandbox,
+        descriptor_out: *mut i32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** What the process said about its last failure: one sentence in ASCII, empty if there was none.
+ It is a guest's word. At most `text_size` bytes are written, the closing NUL among them.
+ Errors: STATE, INVALID_ARGUMENT (NULL). Cost: linear in the text.*/
+    pub fn wrt_sandbox_sentence(
+        sandbox: *const wrt_sandbox,
+        text_out: *mut ::core::ffi::c_char,
+        text_size: usize,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reports what holds, what has been used, and how the process ended, if it has.
+ Errors: STATE, INVALID_ARGUMENT. Cost: one system call at most.*/
+    pub fn wrt_sandbox_query(
+        sandbox: *mut wrt_sandbox,
+        report_out: *mut wrt_sandbox_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Kills the process if it still runs, waits until it is gone, and gives everything back. A zeroed
+ sandbox is accepted, so twice is harmless; in a forked child only the child's copies are closed.
+ Errors: INVALID_ARGUMENT (NULL), STATE (called by a host function of the guest). Cost: the
+ kernel's, for giving back the guest's memory.*/
+    pub fn wrt_sandbox_deinit(sandbox: *mut wrt_sandbox) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The program that runs in the process: a static ELF file for this machine. Static memory.
+ Errors: UNSUPPORTED (it is not built for this machine). Threads: any. Cost: constant.*/
+    pub fn wrt_sandbox_program(
+        bytes_out: *mut *const u8,
+        size_out: *mut usize,
+    ) -> wrt_status;
+}
+/// What a pool of waiting sandboxes is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_pool_config {
+    pub struct_size: u32,
+    pub ready: u32,
+    pub sandbox: wrt_sandbox_config,
+    pub buffer: *mut ::core::ffi::c_void,
+    pub buffer_size: usize,
+}
+/// What a pool has.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_sandbox_pool_report {
+    pub ready: u32,
+    pub wanted: u32,
+    pub taken: u64,
+    pub missed: u64,
+    pub replaced: u64,
+}
+/// Caller-provided storage. Fields are private. It may be moved between two calls.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_sandbox_pool {
+    pub ready: *mut ::core::ffi::c_void,
+    pub config: wrt_sandbox_config,
+    pub ready_count: u32,
+    pub wanted: u32,
+    pub taken: u64,
+    pub missed: u64,
+    pub replaced: u64,
+    pub fork_generation: u32,
+    pub magic: u32,
+}
+unsafe extern "C" {
+    /// Says what buffer the config needs; exact. Errors: INVALID_ARGUMENT (ready), UNSUPPORTED.
+    pub fn wrt_sandbox_pool_layout(
+        config: *const wrt_sandbox_pool_config,
+        layout_out: *mut wrt_layout,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Starts the sandboxes; on error nothing is left of them. Errors: as wrt_sandbox_init.
+    pub fn wrt_sandbox_pool_init(
+        pool: *mut wrt_sandbox_pool,
+        config: *const wrt_sandbox_pool_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Hands out a sandbox that nobody has used: one that waits, or else a new one. From then on it is
+ the caller's, who deinitialises it; it never comes back. Threads: one caller at a time per pool.
+ Errors: as wrt_sandbox_init. Cost: constant, if one is ready.*/
+    pub fn wrt_sandbox_pool_take(
+        pool: *mut wrt_sandbox_pool,
+        sandbox_out: *mut wrt_sandbox,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Starts as many as are missing: when there is time for it, since no thread of this library does.
+ Errors: as wrt_sandbox_init; those that were started stay.*/
+    pub fn wrt_sandbox_pool_fill(pool: *mut wrt_sandbox_pool) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Reports what is there. Errors: STATE, INVALID_ARGUMENT. Cost: constant.
+    pub fn wrt_sandbox_pool_query(
+        pool: *const wrt_sandbox_pool,
+        report_out: *mut wrt_sandbox_pool_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the sandboxes that wait; those that were handed out are not the pool's any more. A zeroed
+ pool is accepted. Errors: INVALID_ARGUMENT.*/
+    pub fn wrt_sandbox_pool_deinit(pool: *mut wrt_sandbox_pool) -> wrt_status;
+}
+pub const WRT_SECCOMP_RULE_MAX: wrt_seccomp_limit = 256;
+pub const WRT_SECCOMP_ARGUMENT_MAX: wrt_seccomp_limit = 6;
+pub const WRT_SECCOMP_PROGRAM_MAX: wrt_seccomp_limit = 4096;
+pub const WRT_SECCOMP_ADDED_MAX: wrt_seccomp_limit = 4;
+pub const WRT_SECCOMP_ERROR_MAX: wrt_seccomp_limit = 4095;
+/// Sizes.
+pub type wrt_seccomp_limit = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_HOST: wrt_seccomp_architecture = 0;
+pub const WRT_SECCOMP_X86_64: wrt_seccomp_architecture = 1;
+pub const WRT_SECCOMP_AARCH64: wrt_seccomp_architecture = 2;
+/// Whose numbers of system calls.
+pub type wrt_seccomp_architecture = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_DEFAULT: wrt_seccomp_action = 0;
+pub const WRT_SECCOMP_ALLOW: wrt_seccomp_action = 1;
+pub const WRT_SECCOMP_LOG: wrt_seccomp_action = 2;
+pub const WRT_SECCOMP_ERRNO: wrt_seccomp_action = 3;
+pub const WRT_SECCOMP_TRAP: wrt_seccomp_action = 4;
+pub const WRT_SECCOMP_KILL: wrt_seccomp_action = 5;
+pub const WRT_SECCOMP_FOREIGN: wrt_seccomp_action = 6;
+/// What happens to a call.
+pub type wrt_seccomp_action = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_EQUAL: wrt_seccomp_compare = 0;
+pub const WRT_SECCOMP_NOT_EQUAL: wrt_seccomp_compare = 1;
+pub const WRT_SECCOMP_LESS: wrt_seccomp_compare = 2;
+pub const WRT_SECCOMP_LESS_EQUAL: wrt_seccomp_compare = 3;
+pub const WRT_SECCOMP_GREATER: wrt_seccomp_compare = 4;
+pub const WRT_SECCOMP_GREATER_EQUAL: wrt_seccomp_compare = 5;
+pub const WRT_SECCOMP_MASKED_EQUAL: wrt_seccomp_compare = 6;
+/// How an argument is compared, as an unsigned 64-bit number.
+pub type wrt_seccomp_compare = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_PROFILE_NONE: wrt_seccomp_profile = 0;
+/** read, write, mmap, munmap, mprotect, futex, clock_gettime, exit_group; else kill. Too few
+ for a program with a C library.*/
+pub const WRT_SECCOMP_PROFILE_MINIMAL: wrt_seccomp_profile = 1;
+/** read from 0, write to 1, futex WAIT and WAKE, clock_gettime, exit_group; else kill, numbers
+ without a name too.*/
+pub const WRT_SECCOMP_PROFILE_SEALED: wrt_seccomp_profile = 2;
+/** What an ordinary program with the GNU C library and threads needs: it reads and writes
+ files, but makes no process, no socket, and nothing of the system's; else EPERM.*/
+pub const WRT_SECCOMP_PROFILE_STRICT: wrt_seccomp_profile = 3;
+/** All but what container runtimes take away: mounts, namespaces, modules, tracing, clocks,
+ keys, io_uring, BPF; those get EPERM, clone3 ENOSYS.*/
+pub const WRT_SECCOMP_PROFILE_CONTAINER: wrt_seccomp_profile = 4;
+/// Rules that come ready made. They are meant for what they say and no more.
+pub type wrt_seccomp_profile = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_TREE: wrt_seccomp_form = 0;
+pub const WRT_SECCOMP_LINEAR: wrt_seccomp_form = 1;
+/// The order in which a program looks for a call.
+pub type wrt_seccomp_form = ::core::ffi::c_uint;
+pub const WRT_SECCOMP_ALL_THREADS: wrt_seccomp_option = 1;
+pub const WRT_SECCOMP_LOG_FAILURES: wrt_seccomp_option = 2;
+/// For wrt_seccomp_load().
+pub type wrt_seccomp_option = ::core::ffi::c_uint;
+/** One argument of a call, compared. Pointers can't be followed: the text behind one may change
+ after the filter has looked.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_argument {
+    pub index: u32,
+    pub compare: u32,
+    pub value: u64,
+    pub mask: u64,
+}
+/// What happens to a call whose compares all hold.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_rule {
+    pub call: u32,
+    pub action: u32,
+    pub error: u32,
+    pub argument_count: u32,
+    pub arguments: [wrt_seccomp_argument; 6usize],
+}
+/// What a program is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_config {
+    pub struct_size: u32,
+    pub architecture: u32,
+    pub profile: u32,
+    pub form: u32,
+    pub default_action: u32,
+    pub default_error: u32,
+    pub unknown_action: u32,
+    pub unknown_error: u32,
+    pub foreign_action: u32,
+    pub rule_count: u32,
+    /** Borrowed for the call. Rules for a call replace all that the profile has for it. After one
+ without compares, another one for the same call is refused: it could never decide.*/
+    pub rules: *const wrt_seccomp_rule,
+    pub exact: bool,
+    pub all_threads: bool,
+    pub log_failures: bool,
+    pub reserved: [u8; 5usize],
+}
+/// One instruction, as the kernel's struct sock_filter.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_instruction {
+    pub code: u16,
+    pub jump_true: u8,
+    pub jump_false: u8,
+    pub value: u32,
+}
+/// What became of a config.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_report {
+    pub instruction_count: u32,
+    pub call_count: u32,
+    pub architecture: u32,
+    pub load_options: u32,
+    pub added_count: u32,
+    pub reserved: u32,
+    pub added: [wrt_seccomp_rule; 4usize],
+}
+/// A system call, as a filter sees it.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_call {
+    pub number: u32,
+    pub architecture: u32,
+    pub instruction_pointer: u64,
+    pub arguments: [u64; 6usize],
+}
+/// What a filter answers.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_seccomp_verdict {
+    pub action: u32,
+    pub error: u32,
+    pub raw: u32,
+    pub steps: u32,
+}
+unsafe extern "C" {
+    /** Compiles `config`. The program belongs to the caller; it is plain data and may be copied, kept
+ and loaded by another process.
+ program_out: room for `capacity` instructions; NULL with 0: only the report is wanted, whose
+ instruction_count says how much room is needed.
+ Errors: INVALID_ARGUMENT (a rule above is broken; {0} is the rule's index), UNSUPPORTED
+ (reserved bytes), NO_MEMORY (capacity; {0} are needed), LIMIT (more than 4096 instructions).
+ Cost: rules * log(rules) for the tree; some 10 us for 50 rules.*/
+    pub fn wrt_seccomp_compile(
+        config: *const wrt_seccomp_config,
+        program_out: *mut wrt_seccomp_instruction,
+        capacity: u32,
+        report_out: *mut wrt_seccomp_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Says what a program answers to a call, without loading it. It takes the programs of others
+ too, as far as they use what filters use: load of a word, AND, jumps, return.
+ Errors: INVALID_ARGUMENT (a jump or a load leaves the program or the call), UNSUPPORTED (an
+ instruction that this library does not know; {0} is its index).
+ Cost: the instructions that the answer takes, at most `count`.*/
+    pub fn wrt_seccomp_simulate(
+        program: *const wrt_seccomp_instruction,
+        count: u32,
+        call: *const wrt_seccomp_call,
+        verdict_out: *mut wrt_seccomp_verdict,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Loads a program for good, after PR_SET_NO_NEW_PRIVS, which holds for good too. It can't be
+ taken back, not even by exec.
+ options: bits of wrt_seccomp_option.
+ Errors: INVALID_ARGUMENT (the kernel does not take the program), STATE (the process has more
+ than one thread, and ALL_THREADS is not asked for: the other threads would go on without the
+ filter; or thread {0} has other filters than this one), UNSUPPORTED (a kernel without seccomp,
+ or a container that refuses it), SYSTEM (os_code).
+ Cost: some 10 us, more under memory pressure.*/
+    pub fn wrt_seccomp_load(
+        program: *const wrt_seccomp_instruction,
+        count: u32,
+        options: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Says what is logged of what `log_failures` asks: nothing, all, or not the calls that only get an
+ error number. Errors: INVALID_ARGUMENT (NULL). Cost: reads a file of /proc.*/
+    pub fn wrt_seccomp_logging(logging_out: *mut wrt_enforcement) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Finds the number of the call of this name.
+ architecture: one of wrt_seccomp_architecture. name: "read".
+ Errors: INVALID_ARGUMENT (architecture), NOT_FOUND (this architecture has no such call, or this
+ library does not know it yet; give the number itself then). Cost: linear in the 390 names.*/
+    pub fn wrt_seccomp_call_number(
+        architecture: u32,
+        name: *const ::core::ffi::c_char,
+        number_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The name of a call; static text, NULL if it has none here. Errors: none, it cannot fail.
+ Cost: linear in the 390 names.*/
+    pub fn wrt_seccomp_call_name(
+        architecture: u32,
+        number: u32,
+    ) -> *const ::core::ffi::c_char;
 }
 pub const WRT_LOCK_PROTOCOL_DEFAULT: wrt_lock_protocol = 0;
 pub const WRT_LOCK_PROTOCOL_NONE: wrt_lock_protocol = 1;

@@ -2,6 +2,8 @@
 
 pub mod memory;
 #[cfg(feature = "alloc")]
+pub mod perf;
+#[cfg(feature = "alloc")]
 pub mod sync;
 #[cfg(feature = "alloc")]
 pub mod threading;
