@@ -65,6 +65,10 @@ if TYPE_CHECKING:
     from wrt_platform.linux.sandbox import SandboxBuilder as SandboxBuilder
     from wrt_platform.linux.sandbox import SandboxPool as SandboxPool
     from wrt_platform.linux.sandbox import SandboxPoolBuilder as SandboxPoolBuilder
+    from wrt_platform.linux.perf import PerfCounter as PerfCounter
+    from wrt_platform.linux.perf import PerfEvent as PerfEvent
+    from wrt_platform.linux.perf import PerfEventBuilder as PerfEventBuilder
+    from wrt_platform.linux.perf import profile as profile
     from wrt_platform.linux.sync import LinuxFutex as LinuxFutex
     from wrt_platform.linux.sync import LinuxFutexBuilder as LinuxFutexBuilder
     from wrt_platform.linux.sync import LinuxLock as LinuxLock
@@ -174,6 +178,7 @@ _HOMES = {
     "limits": "Limits RunLimits",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
     "linux.sandbox": "Sandbox SandboxBuilder SandboxPool SandboxPoolBuilder",
+    "linux.perf": "PerfCounter PerfEvent PerfEventBuilder profile",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
     "linux.threading": "LinuxThreadSystem LinuxThreadSystemBuilder",
     "lock": "Lock LockProtocol",

@@ -2590,6 +2590,183 @@ unsafe extern "C" {
         possible_out: *mut wrt_enforcement,
     ) -> wrt_status;
 }
+pub const WRT_PERF_CPU_CYCLES: wrt_perf_counter = 1;
+pub const WRT_PERF_INSTRUCTIONS: wrt_perf_counter = 2;
+pub const WRT_PERF_CACHE_REFERENCES: wrt_perf_counter = 3;
+pub const WRT_PERF_CACHE_MISSES: wrt_perf_counter = 4;
+pub const WRT_PERF_BRANCHES: wrt_perf_counter = 5;
+pub const WRT_PERF_BRANCH_MISSES: wrt_perf_counter = 6;
+pub const WRT_PERF_TASK_CLOCK: wrt_perf_counter = 7;
+pub const WRT_PERF_PAGE_FAULTS: wrt_perf_counter = 8;
+pub const WRT_PERF_MINOR_FAULTS: wrt_perf_counter = 9;
+pub const WRT_PERF_MAJOR_FAULTS: wrt_perf_counter = 10;
+pub const WRT_PERF_CONTEXT_SWITCHES: wrt_perf_counter = 11;
+pub const WRT_PERF_CPU_MIGRATIONS: wrt_perf_counter = 12;
+pub const WRT_PERF_RAW: wrt_perf_counter = 13;
+/// What can be counted.
+pub type wrt_perf_counter = ::core::ffi::c_uint;
+pub const WRT_PERF_GROUP_MAX: wrt_perf_limit = 16;
+pub const WRT_PERF_ROWS: wrt_perf_limit = 12;
+/// Bounds.
+pub type wrt_perf_limit = ::core::ffi::c_uint;
+pub const WRT_PERF_NOT_COUNTED: wrt_perf_state = 0;
+pub const WRT_PERF_EXACT: wrt_perf_state = 1;
+pub const WRT_PERF_SCALED: wrt_perf_state = 2;
+/// How a count came about.
+pub type wrt_perf_state = ::core::ffi::c_uint;
+/// What has been counted.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_reading {
+    pub value: u64,
+    pub raw: u64,
+    pub enabled_ns: u64,
+    pub running_ns: u64,
+    pub state: u32,
+    pub reserved: u32,
+}
+/// What an event is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_event_config {
+    pub struct_size: u32,
+    pub type_: u32,
+    pub config: u64,
+    pub leader: *mut wrt_perf_event,
+    pub inherit: bool,
+    pub include_kernel: bool,
+    pub reserved: [u8; 6usize],
+}
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_perf_event {
+    pub self_: *mut wrt_perf_event,
+    pub leader: *mut wrt_perf_event,
+    pub id: u64,
+    pub descriptor: i32,
+    pub fork_generation: u32,
+    pub type_: u32,
+    pub member_count: u32,
+    pub inherit: bool,
+    pub reserved: [u8; 7usize],
+}
+unsafe extern "C" {
+    /** Opens an event for the calling thread, not yet counting. On error `event` is left as it was.
+ Errors: INVALID_ARGUMENT (type, config, a leader of another process), UNSUPPORTED (the machine,
+ or its kernel, has no such counter), PERMISSION (the reason says what is in the way: the sysctl
+ kernel.perf_event_paranoid, or a container's filter), LIMIT (the group is full), BUSY (another
+ holds the counter for itself), NO_MEMORY (descriptors), SYSTEM.
+ Cost: some 10 us.*/
+    pub fn wrt_perf_event_init(
+        event: *mut wrt_perf_event,
+        config: *const wrt_perf_event_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Counts from now on; of a leader, the whole group. Again does nothing. Errors: STATE (not
+ initialised, moved, or after fork), SYSTEM. Cost: one system call.*/
+    pub fn wrt_perf_event_enable(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Counts no longer, and keeps the count; of a leader, the whole group. Errors: as enable.
+    pub fn wrt_perf_event_disable(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Sets the count to 0, not the times; of a leader, the whole group. Errors: as enable.
+    pub fn wrt_perf_event_reset(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Reads the count, running or not. Errors: as enable. Cost: one system call.
+    pub fn wrt_perf_event_read(
+        event: *const wrt_perf_event,
+        reading_out: *mut wrt_perf_reading,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reads a whole group at one moment: the leader first, then the others in the order in which they
+ joined. *count_out: how many there are. readings_out: `capacity` of them.
+ Errors: as enable; INVALID_ARGUMENT (the event leads no group; capacity is too small).
+ Cost: one system call.*/
+    pub fn wrt_perf_event_read_group(
+        leader: *const wrt_perf_event,
+        readings_out: *mut wrt_perf_reading,
+        capacity: u32,
+        count_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Closes the event. A zeroed one is accepted, so twice is harmless. Errors: STATE (it leads others
+ that are still open, moved, or after fork).*/
+    pub fn wrt_perf_event_deinit(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The counter's name as the perf tool has it, "cpu-cycles" for instance; "unknown" for a number
+ that is none. Static text. Errors: none, it cannot fail.  ISR: yes.*/
+    pub fn wrt_perf_counter_name(counter: u32) -> *const ::core::ffi::c_char;
+}
+unsafe extern "C" {
+    /** What a count stands for that was taken for `running_ns` of `enabled_ns`, for whoever reads
+ counters in a way of his own. Errors: INVALID_ARGUMENT (NULL).  ISR: yes.  Cost: constant.*/
+    pub fn wrt_perf_scale(
+        raw: u64,
+        enabled_ns: u64,
+        running_ns: u64,
+        reading_out: *mut wrt_perf_reading,
+    ) -> wrt_status;
+}
+/// A line of a profile.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_row {
+    pub counter: u32,
+    pub reserved: u32,
+    pub error: wrt_error,
+    pub reading: wrt_perf_reading,
+}
+/// What a profile counts.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_profile_config {
+    pub struct_size: u32,
+    pub inherit: bool,
+    pub include_kernel: bool,
+    pub reserved: [u8; 2usize],
+}
+/// Caller-provided storage, not to be moved from start to stop. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_perf_profile {
+    pub events: [wrt_perf_event; 12usize],
+    pub rows: [wrt_perf_row; 12usize],
+}
+unsafe extern "C" {
+    /** Begins to count, for the calling thread, all that can be counted here. What can't be had is no
+ failure: its row says why. On error `profile` is left as it was.
+ Errors: as wrt_perf_event_init(), if there is nothing at all.
+ Cost: some 100 us.*/
+    pub fn wrt_perf_profile_start(
+        profile: *mut wrt_perf_profile,
+        config: *const wrt_perf_profile_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the count and closes the events; a row for each counter, in their order, even on error.
+ Errors: as wrt_perf_event_read().*/
+    pub fn wrt_perf_profile_stop(
+        profile: *mut wrt_perf_profile,
+        rows_out: *mut wrt_perf_row,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Instructions by cycles. Errors: UNSUPPORTED (one of the two was not counted, or there were no
+ cycles). Cost: linear in `count`.*/
+    pub fn wrt_perf_instructions_per_cycle(
+        rows: *const wrt_perf_row,
+        count: u32,
+        ratio_out: *mut f64,
+    ) -> wrt_status;
+}
 pub const WRT_LINUX_PRESSURE_LOW: wrt_linux_pressure_level = 1;
 pub const WRT_LINUX_PRESSURE_MEDIUM: wrt_linux_pressure_level = 2;
 pub const WRT_LINUX_PRESSURE_CRITICAL: wrt_linux_pressure_level = 3;
@@ -2831,7 +3008,7 @@ unsafe extern "C" {
     /** Answers what the guest asks, on this thread, until its call has ended or `slice_ns` nanoseconds
  are over (a host function that takes longer is waited for); *done_out says which. 0 does what
  there is to do and returns.
- Errors, all of which end the call (*done_out is true): TRAP, OUT_OF_FUEL, EXIT, HOST or what else
+ Errors: all of which end the call (*done_out is true): TRAP, OUT_OF_FUEL, EXIT, HOST or what else
  a host function returned; NOT_FOUND, INVALID_ARGUMENT (the function, its arguments); TIMED_OUT
  (the process was killed), INTERRUPTED (wrt_sandbox_kill()), CRASHED (the process died: detail[0]
  is the signal, 0 if there is none). STATE (no call is under way).
@@ -4806,7 +4983,9 @@ pub const WRT_THREAD_POOL_BUFFER_ALIGNMENT: wrt_thread_pool_limit = 8;
 pub type wrt_thread_pool_limit = ::core::ffi::c_uint;
 pub const WRT_THREAD_POOL_SPIN_AUTOMATIC: wrt_thread_pool_spin = 0;
 pub const WRT_THREAD_POOL_SPIN_NONE: wrt_thread_pool_spin = 1;
-/// Whether a worker looks for work for a while before it sleeps.
+/** Whether a worker looks for work for a while before it sleeps, and a join for the end of its
+ task. Who has looked in vain looks only briefly for some turns, up to 31, until something is
+ found: where the system runs both threads on one CPU, looking only takes the other's time.*/
 pub type wrt_thread_pool_spin = ::core::ffi::c_uint;
 pub const WRT_TASK_NEW: wrt_task_state = 0;
 pub const WRT_TASK_QUEUED: wrt_task_state = 1;

@@ -18,6 +18,8 @@ pub mod seccomp;
 #[cfg(feature = "alloc")]
 pub mod selinux;
 #[cfg(feature = "alloc")]
+pub mod perf;
+#[cfg(feature = "alloc")]
 pub mod sync;
 #[cfg(feature = "alloc")]
 pub mod threading;
