@@ -61,14 +61,14 @@ if TYPE_CHECKING:
     from wrt_platform.limits import RunLimits as RunLimits
     from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
     from wrt_platform.linux.memory import LinuxAllocatorBuilder as LinuxAllocatorBuilder
-    from wrt_platform.linux.sandbox import Sandbox as Sandbox
-    from wrt_platform.linux.sandbox import SandboxBuilder as SandboxBuilder
-    from wrt_platform.linux.sandbox import SandboxPool as SandboxPool
-    from wrt_platform.linux.sandbox import SandboxPoolBuilder as SandboxPoolBuilder
     from wrt_platform.linux.perf import PerfCounter as PerfCounter
     from wrt_platform.linux.perf import PerfEvent as PerfEvent
     from wrt_platform.linux.perf import PerfEventBuilder as PerfEventBuilder
     from wrt_platform.linux.perf import profile as profile
+    from wrt_platform.linux.sandbox import Sandbox as Sandbox
+    from wrt_platform.linux.sandbox import SandboxBuilder as SandboxBuilder
+    from wrt_platform.linux.sandbox import SandboxPool as SandboxPool
+    from wrt_platform.linux.sandbox import SandboxPoolBuilder as SandboxPoolBuilder
     from wrt_platform.linux.sync import LinuxFutex as LinuxFutex
     from wrt_platform.linux.sync import LinuxFutexBuilder as LinuxFutexBuilder
     from wrt_platform.linux.sync import LinuxLock as LinuxLock
