@@ -7,14 +7,14 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int watch_code; /* error number of the registration */
-uint32_t wrt__fork_count;
-_Thread_local uint32_t wrt__known_thread_number;
+static uint32_t generation;
+static _Thread_local uint32_t number; /* of the thread; 0: not asked for yet */
 
 /* In the child, whose only thread this is. */
 static void count_child(void)
 {
-    wrt__fork_count++;
-    wrt__known_thread_number = 0;
+    generation++;
+    number = 0;
 }
 
 static void watch(void)
@@ -32,11 +32,11 @@ wrt_status wrt__fork_watch(const char *operation)
 
 uint32_t wrt__fork_generation(void)
 {
-    return wrt__fork_count;
+    return generation;
 }
 
-uint32_t wrt__ask_thread_number(void)
+uint32_t wrt__thread_number(void)
 {
-    wrt__known_thread_number = (uint32_t)syscall(SYS_gettid);
-    return wrt__known_thread_number;
+    if (number == 0) number = (uint32_t)syscall(SYS_gettid);
+    return number;
 }

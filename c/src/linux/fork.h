@@ -11,20 +11,8 @@ wrt_status wrt__fork_watch(const char *operation);
  * Cost: a load, where getpid() would be a system call. */
 uint32_t wrt__fork_generation(void);
 
-/* The same, for calls that count every nanosecond. */
-extern uint32_t wrt__fork_count;
-
-/* 0: not asked for yet. */
-extern _Thread_local uint32_t wrt__known_thread_number;
-uint32_t wrt__ask_thread_number(void);
-
 /* The calling thread's number as the kernel has it, asked for once; never 0. Right in forked
  * children once forks are watched. */
-static inline uint32_t wrt__thread_number(void)
-{
-    const uint32_t number = wrt__known_thread_number;
-
-    return number != 0 ? number : wrt__ask_thread_number();
-}
+uint32_t wrt__thread_number(void);
 
 #endif

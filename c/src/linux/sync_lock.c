@@ -26,11 +26,6 @@ static pthread_mutex_t *mutex_of(wrt_linux_lock *lock)
     return (pthread_mutex_t *)(void *)(lock->memory == NULL ? lock->mutex : lock->memory->mutex);
 }
 
-static uint32_t own_number(void)
-{
-    return wrt__thread_number();
-}
-
 /* ---- Taking it ---- */
 
 static int until(wrt_linux_lock *lock, clockid_t clock, uint64_t now, uint64_t timeout_ns)
@@ -154,7 +149,7 @@ static wrt_status end_mutex(const char *operation, wrt_lock_base *base)
 
 static const wrt__mutex_ops mutex_ops = {
     .process = wrt__fork_generation,
-    .thread = own_number,
+    .thread = wrt__thread_number,
     .take = take_lock,
     .give = give_mutex,
     .mend = mend_mutex,

@@ -217,7 +217,7 @@ static inline bool take_free(wrt_linux_mutex *mutex)
 static inline bool is_usable(const wrt_linux_mutex *mutex)
 {
     return mutex != NULL && mutex->futex.self == &mutex->futex &&
-           mutex->futex.fork_generation == wrt__fork_count;
+           mutex->futex.fork_generation == wrt__fork_generation();
 }
 
 wrt_status wrt_linux_mutex_lock(wrt_linux_mutex *mutex, uint64_t timeout_ns,
