@@ -61,6 +61,10 @@ if TYPE_CHECKING:
     from wrt_platform.limits import RunLimits as RunLimits
     from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
     from wrt_platform.linux.memory import LinuxAllocatorBuilder as LinuxAllocatorBuilder
+    from wrt_platform.linux.perf import PerfCounter as PerfCounter
+    from wrt_platform.linux.perf import PerfEvent as PerfEvent
+    from wrt_platform.linux.perf import PerfEventBuilder as PerfEventBuilder
+    from wrt_platform.linux.perf import profile as profile
     from wrt_platform.linux.sandbox import Sandbox as Sandbox
     from wrt_platform.linux.sandbox import SandboxBuilder as SandboxBuilder
     from wrt_platform.linux.sandbox import SandboxPool as SandboxPool
@@ -69,6 +73,12 @@ if TYPE_CHECKING:
     from wrt_platform.linux.sync import LinuxFutexBuilder as LinuxFutexBuilder
     from wrt_platform.linux.sync import LinuxLock as LinuxLock
     from wrt_platform.linux.sync import LinuxLockBuilder as LinuxLockBuilder
+    from wrt_platform.linux.sync_objects import LinuxCondition as LinuxCondition
+    from wrt_platform.linux.sync_objects import LinuxMutex as LinuxMutex
+    from wrt_platform.linux.sync_objects import LinuxSemaphore as LinuxSemaphore
+    from wrt_platform.linux.sync_objects import (
+        benchmark_futex_strategies as benchmark_futex_strategies,
+    )
     from wrt_platform.linux.threading import LinuxThreadSystem as LinuxThreadSystem
     from wrt_platform.linux.threading import LinuxThreadSystemBuilder as LinuxThreadSystemBuilder
     from wrt_platform.lock import Lock as Lock
@@ -174,7 +184,9 @@ _HOMES = {
     "limits": "Limits RunLimits",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
     "linux.sandbox": "Sandbox SandboxBuilder SandboxPool SandboxPoolBuilder",
+    "linux.perf": "PerfCounter PerfEvent PerfEventBuilder profile",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
+    "linux.sync_objects": ("LinuxCondition LinuxMutex LinuxSemaphore benchmark_futex_strategies"),
     "linux.threading": "LinuxThreadSystem LinuxThreadSystemBuilder",
     "lock": "Lock LockProtocol",
     "memory": "Memory MemoryBuilder",

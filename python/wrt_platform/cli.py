@@ -130,6 +130,7 @@ def _run_parser(commands: Any) -> None:
         choices=("table", "json"),
         help="afterwards, on the standard error: what it used",
     )
+    add("--perf", action="store_true", help="the same: what processor and kernel counted")
     add("module", metavar="MODULE", help="a .wasm or .wat file")
     add("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="passed to the program")
 
@@ -138,7 +139,7 @@ def _run(options: argparse.Namespace) -> int:
     from wrt_platform.errors import LimitError, WrtError
 
     try:
-        result = _result(options)
+        result = _counted(options) if options.perf else _result(options)
     except LimitError as error:
         return _say(f"{options.module}: {_line(error)}", 126)
     except WrtError as error:
@@ -148,6 +149,15 @@ def _run(options: argparse.Namespace) -> int:
     if options.report is not None:
         _report(result, options.report)
     return int(result.exit_code) & 0xFF
+
+
+def _counted(options: argparse.Namespace) -> Any:
+    """Runs it, and prints the profile."""
+    from wrt_platform.linux.perf import profile
+
+    found = profile(_result, options)
+    print(found, file=sys.stderr)
+    return found.value
 
 
 def _result(options: argparse.Namespace) -> Any:

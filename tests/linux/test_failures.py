@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from common import ROOT, run
 from process_memory import Mapping, mapping_at, mappings
+from visible_library import compile_visible
 from wrt_platform._native import ffi, lib
 
 NAME = "failing"  # each mapping of the allocator is known by it
@@ -49,14 +49,7 @@ class Library:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    folder = tmp_path_factory.mktemp("failures")
-    path, exports = folder / "libvisible.so", folder / "exports.map"
-    exports.write_text(f"{{ global: {' '.join(f'{name};' for name in VISIBLE)} local: *; }};")
-    sources = [*sorted(ROOT.glob("c/src/core/*.c")), *sorted(ROOT.glob("c/src/linux/*.c"))]
-    flags = ["-std=gnu11", "-O1", "-fPIC", "-shared", "-ffunction-sections", "-fdata-sections"]
-    link = ["-Wl,--gc-sections", f"-Wl,--version-script={exports}", "-pthread"]
-    run("cc", *flags, f"-I{ROOT}/c/include", *sources, *link, "-o", path)
-    return Library(str(path))
+    return Library(str(compile_visible(tmp_path_factory.mktemp("failures"), VISIBLE)))
 
 
 class Allocator:

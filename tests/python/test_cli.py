@@ -270,6 +270,17 @@ def test_closed_streams_are_not_somebody_elses_files(folder: Path) -> None:
 # Reports
 
 
+@pytest.mark.row("PE-1")
+def test_profile_follows_on_the_standard_error(folder: Path) -> None:
+    """The program runs on a thread that its time-out wants, and counts as well."""
+    spin = module(folder, programs.SPIN)
+    run = wrt("run", "--perf", "--timeout", "300ms", spin)
+    assert run.returncode == 124
+    counts = dict(line.split(maxsplit=1) for line in run.stderr.splitlines() if "-" in line)
+    assert int(counts["task-clock"].replace(",", "")) > 100_000_000
+    assert int(counts["page-faults"].replace(",", "")) > 0
+
+
 def test_report_follows_on_the_standard_error(folder: Path) -> None:
     run = wrt("run", "--report", "json", "--fuel", "100000", module(folder, programs.HELLO))
     assert run.stdout == "hello\n"

@@ -2673,6 +2673,183 @@ unsafe extern "C" {
         possible_out: *mut wrt_enforcement,
     ) -> wrt_status;
 }
+pub const WRT_PERF_CPU_CYCLES: wrt_perf_counter = 1;
+pub const WRT_PERF_INSTRUCTIONS: wrt_perf_counter = 2;
+pub const WRT_PERF_CACHE_REFERENCES: wrt_perf_counter = 3;
+pub const WRT_PERF_CACHE_MISSES: wrt_perf_counter = 4;
+pub const WRT_PERF_BRANCHES: wrt_perf_counter = 5;
+pub const WRT_PERF_BRANCH_MISSES: wrt_perf_counter = 6;
+pub const WRT_PERF_TASK_CLOCK: wrt_perf_counter = 7;
+pub const WRT_PERF_PAGE_FAULTS: wrt_perf_counter = 8;
+pub const WRT_PERF_MINOR_FAULTS: wrt_perf_counter = 9;
+pub const WRT_PERF_MAJOR_FAULTS: wrt_perf_counter = 10;
+pub const WRT_PERF_CONTEXT_SWITCHES: wrt_perf_counter = 11;
+pub const WRT_PERF_CPU_MIGRATIONS: wrt_perf_counter = 12;
+pub const WRT_PERF_RAW: wrt_perf_counter = 13;
+/// What can be counted.
+pub type wrt_perf_counter = ::core::ffi::c_uint;
+pub const WRT_PERF_GROUP_MAX: wrt_perf_limit = 16;
+pub const WRT_PERF_ROWS: wrt_perf_limit = 12;
+/// Bounds.
+pub type wrt_perf_limit = ::core::ffi::c_uint;
+pub const WRT_PERF_NOT_COUNTED: wrt_perf_state = 0;
+pub const WRT_PERF_EXACT: wrt_perf_state = 1;
+pub const WRT_PERF_SCALED: wrt_perf_state = 2;
+/// How a count came about.
+pub type wrt_perf_state = ::core::ffi::c_uint;
+/// What has been counted.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_reading {
+    pub value: u64,
+    pub raw: u64,
+    pub enabled_ns: u64,
+    pub running_ns: u64,
+    pub state: u32,
+    pub reserved: u32,
+}
+/// What an event is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_event_config {
+    pub struct_size: u32,
+    pub type_: u32,
+    pub config: u64,
+    pub leader: *mut wrt_perf_event,
+    pub inherit: bool,
+    pub include_kernel: bool,
+    pub reserved: [u8; 6usize],
+}
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_perf_event {
+    pub self_: *mut wrt_perf_event,
+    pub leader: *mut wrt_perf_event,
+    pub id: u64,
+    pub descriptor: i32,
+    pub fork_generation: u32,
+    pub type_: u32,
+    pub member_count: u32,
+    pub inherit: bool,
+    pub reserved: [u8; 7usize],
+}
+unsafe extern "C" {
+    /** Opens an event for the calling thread, not yet counting. On error `event` is left as it was.
+ Errors: INVALID_ARGUMENT (type, config, a leader of another process), UNSUPPORTED (the machine,
+ or its kernel, has no such counter), PERMISSION (the reason says what is in the way: the sysctl
+ kernel.perf_event_paranoid, or a container's filter), LIMIT (the group is full), BUSY (another
+ holds the counter for itself), NO_MEMORY (descriptors), SYSTEM.
+ Cost: some 10 us.*/
+    pub fn wrt_perf_event_init(
+        event: *mut wrt_perf_event,
+        config: *const wrt_perf_event_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Counts from now on; of a leader, the whole group. Again does nothing. Errors: STATE (not
+ initialised, moved, or after fork), SYSTEM. Cost: one system call.*/
+    pub fn wrt_perf_event_enable(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Counts no longer, and keeps the count; of a leader, the whole group. Errors: as enable.
+    pub fn wrt_perf_event_disable(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Sets the count to 0, not the times; of a leader, the whole group. Errors: as enable.
+    pub fn wrt_perf_event_reset(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Reads the count, running or not. Errors: as enable. Cost: one system call.
+    pub fn wrt_perf_event_read(
+        event: *const wrt_perf_event,
+        reading_out: *mut wrt_perf_reading,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reads a whole group at one moment: the leader first, then the others in the order in which they
+ joined. *count_out: how many there are. readings_out: `capacity` of them.
+ Errors: as enable; INVALID_ARGUMENT (the event leads no group; capacity is too small).
+ Cost: one system call.*/
+    pub fn wrt_perf_event_read_group(
+        leader: *const wrt_perf_event,
+        readings_out: *mut wrt_perf_reading,
+        capacity: u32,
+        count_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Closes the event. A zeroed one is accepted, so twice is harmless. Errors: STATE (it leads others
+ that are still open, moved, or after fork).*/
+    pub fn wrt_perf_event_deinit(event: *mut wrt_perf_event) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The counter's name as the perf tool has it, "cpu-cycles" for instance; "unknown" for a number
+ that is none. Static text. Errors: none, it cannot fail.  ISR: yes.*/
+    pub fn wrt_perf_counter_name(counter: u32) -> *const ::core::ffi::c_char;
+}
+unsafe extern "C" {
+    /** What a count stands for that was taken for `running_ns` of `enabled_ns`, for whoever reads
+ counters in a way of his own. Errors: INVALID_ARGUMENT (NULL).  ISR: yes.  Cost: constant.*/
+    pub fn wrt_perf_scale(
+        raw: u64,
+        enabled_ns: u64,
+        running_ns: u64,
+        reading_out: *mut wrt_perf_reading,
+    ) -> wrt_status;
+}
+/// A line of a profile.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_row {
+    pub counter: u32,
+    pub reserved: u32,
+    pub error: wrt_error,
+    pub reading: wrt_perf_reading,
+}
+/// What a profile counts.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_perf_profile_config {
+    pub struct_size: u32,
+    pub inherit: bool,
+    pub include_kernel: bool,
+    pub reserved: [u8; 2usize],
+}
+/// Caller-provided storage, not to be moved from start to stop. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_perf_profile {
+    pub events: [wrt_perf_event; 12usize],
+    pub rows: [wrt_perf_row; 12usize],
+}
+unsafe extern "C" {
+    /** Begins to count, for the calling thread, all that can be counted here. What can't be had is no
+ failure: its row says why. On error `profile` is left as it was.
+ Errors: as wrt_perf_event_init(), if there is nothing at all.
+ Cost: some 100 us.*/
+    pub fn wrt_perf_profile_start(
+        profile: *mut wrt_perf_profile,
+        config: *const wrt_perf_profile_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the count and closes the events; a row for each counter, in their order, even on error.
+ Errors: as wrt_perf_event_read().*/
+    pub fn wrt_perf_profile_stop(
+        profile: *mut wrt_perf_profile,
+        rows_out: *mut wrt_perf_row,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Instructions by cycles. Errors: UNSUPPORTED (one of the two was not counted, or there were no
+ cycles). Cost: linear in `count`.*/
+    pub fn wrt_perf_instructions_per_cycle(
+        rows: *const wrt_perf_row,
+        count: u32,
+        ratio_out: *mut f64,
+    ) -> wrt_status;
+}
 pub const WRT_LINUX_PRESSURE_LOW: wrt_linux_pressure_level = 1;
 pub const WRT_LINUX_PRESSURE_MEDIUM: wrt_linux_pressure_level = 2;
 pub const WRT_LINUX_PRESSURE_CRITICAL: wrt_linux_pressure_level = 3;
@@ -3288,9 +3465,22 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 pub const WRT_LINUX_SPIN_MAX: wrt_linux_sync_limit = 100000;
+pub const WRT_LINUX_BACKOFF_MAX_NS: wrt_linux_sync_limit = 10000;
 pub const WRT_LINUX_CEILING_MAX: wrt_linux_sync_limit = 99;
 /// Bounds of configs.
 pub type wrt_linux_sync_limit = ::core::ffi::c_uint;
+/** What the processes have in common of one object. It lies in a shared mapping (MAP_SHARED), at a
+ multiple of 8; all zero at first. Fields are private.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_shared {
+    pub stage: u32,
+    pub kind: u32,
+    pub word: u32,
+    pub waiting: u32,
+    pub mutex: [u64; 6usize],
+    pub reserved: [u64; 8usize],
+}
 /// What a lock is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -3299,7 +3489,9 @@ pub struct wrt_linux_lock_config {
     pub protocol: u32,
     pub ceiling: u32,
     pub robust: bool,
-    pub reserved: [u8; 3usize],
+    pub shared: bool,
+    pub reserved: [u8; 10usize],
+    pub memory: *mut wrt_linux_shared,
 }
 /// Caller-provided storage, not to be moved from init to deinit. Fields are private.
 #[repr(C)]
@@ -3309,7 +3501,10 @@ pub struct wrt_linux_lock {
     pub mutex: [u64; 6usize],
     pub protocol: u32,
     pub ceiling: u32,
-    pub reserved: [u64; 3usize],
+    pub memory: *mut wrt_linux_shared,
+    pub is_mapped: u32,
+    pub padding: u32,
+    pub reserved: [u64; 1usize],
 }
 unsafe extern "C" {
     /** Prepares a lock, free. On error it is left as it was.
@@ -3326,11 +3521,20 @@ unsafe extern "C" {
     pub fn wrt_linux_lock_interface(lock: *mut wrt_linux_lock) -> wrt_lock;
 }
 unsafe extern "C" {
-    /** Ends the lock. A zeroed one is accepted, so twice is harmless.
+    /** What a shared lock has in common with other processes, for those that were forked to make theirs
+ over it. Borrowed until deinit. Errors: STATE (not shared). Cost: constant.*/
+    pub fn wrt_linux_lock_shared(
+        lock: *const wrt_linux_lock,
+        memory_out: *mut *mut wrt_linux_shared,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the lock; what is shared stays as it is, for the other processes. A zeroed one is accepted,
+ so twice is harmless.
  Errors: STATE (somebody holds it, moved, or after fork), SYSTEM. Cost: constant.*/
     pub fn wrt_linux_lock_deinit(lock: *mut wrt_linux_lock) -> wrt_status;
 }
-/// What a futex is made of.
+/// What a futex is made of; so is what waits on one (sync_objects.h).
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_linux_futex_config {
@@ -3338,15 +3542,22 @@ pub struct wrt_linux_futex_config {
     pub initial_value: u32,
     pub spin: u32,
     pub priority_inheritance: bool,
-    pub reserved: [u8; 3usize],
+    pub robust: bool,
+    pub shared: bool,
+    pub realtime_clock: bool,
+    pub backoff_ns: u32,
+    pub reserved: [u8; 4usize],
+    pub memory: *mut wrt_linux_shared,
 }
-/// How a futex has been used since init; the counters wrap.
+/// How a futex has been used since init, by this process; the counters wrap.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_linux_futex_usage {
     pub waiting: u32,
     pub wait_calls: u32,
     pub wake_calls: u32,
+    pub spins: u32,
+    pub spin_hits: u32,
     pub reserved: u32,
 }
 /// Caller-provided storage, not to be moved from init to deinit. Fields are private.
@@ -3354,21 +3565,34 @@ pub struct wrt_linux_futex_usage {
 #[derive(Debug)]
 pub struct wrt_linux_futex {
     pub self_: *mut wrt_linux_futex,
-    pub word: u32,
+    pub state: *mut wrt_linux_shared,
+    pub own: wrt_linux_shared,
     pub waiting: u32,
     pub wait_calls: u32,
     pub wake_calls: u32,
     pub closing: u32,
     pub spin: u32,
+    pub backoff_ns: u32,
+    pub window: u32,
+    pub spins: u32,
+    pub spin_hits: u32,
+    pub probe: u32,
+    pub padding: u32,
+    pub spin_turns: u32,
+    pub may_spin: u32,
     pub fork_generation: u32,
-    pub priority_inheritance: u32,
+    pub is_lock: u32,
+    pub is_mapped: u32,
+    pub realtime: u32,
+    pub inherits: u32,
     pub lock: wrt_linux_lock,
-    pub reserved: [u64; 8usize],
+    pub reserved: [u64; 4usize],
 }
 unsafe extern "C" {
     /** Prepares a futex. On error it is left as it was.
- Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes; a kernel
- without inheritance), NO_MEMORY, SYSTEM. Cost: no system call.*/
+ Errors: INVALID_ARGUMENT (a rule of the config is broken; the memory is another object's),
+ UNSUPPORTED (reserved bytes; a kernel without inheritance), STATE (who prepared the memory never
+ finished), NO_MEMORY, SYSTEM. Cost: no system call; one to map, two to count CPUs for spinning.*/
     pub fn wrt_linux_futex_init(
         futex: *mut wrt_linux_futex,
         config: *const wrt_linux_futex_config,
@@ -3381,8 +3605,28 @@ unsafe extern "C" {
     pub fn wrt_linux_futex_interface(futex: *mut wrt_linux_futex) -> wrt_futex;
 }
 unsafe extern "C" {
-    /** The lock of a futex made with priority inheritance. It cannot fail itself; of another futex,
- the calls say STATE.*/
+    /** Waits like wrt_futex_wait(), until a point in time. deadline_ns: nanoseconds of the futex's
+ clock, CLOCK_MONOTONIC or CLOCK_REALTIME; one that is past does not wait, UINT64_MAX waits
+ without limit. When the realtime clock is set, such waits end by the new time. Errors: those of
+ wrt_futex_wait().*/
+    pub fn wrt_linux_futex_wait_until(
+        futex: *mut wrt_linux_futex,
+        expected: u32,
+        deadline_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** What a shared futex has in common with other processes, for those that were forked to make
+ theirs over it. Borrowed until deinit. Errors: STATE (not shared). Cost: constant.*/
+    pub fn wrt_linux_futex_shared(
+        futex: *const wrt_linux_futex,
+        memory_out: *mut *mut wrt_linux_shared,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The lock of a futex made with priority inheritance, or robust. It cannot fail itself; of another
+ futex, the calls say STATE.*/
     pub fn wrt_linux_futex_lock_interface(futex: *mut wrt_linux_futex) -> wrt_lock;
 }
 unsafe extern "C" {
@@ -3393,8 +3637,9 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Ends the futex: who waits leaves with STATE, and the call returns when they are gone. A zeroed
- one is accepted, so twice is harmless. Errors: STATE (its lock is held, moved, or after fork).*/
+    /** Ends the futex: who waits leaves with STATE, and the call returns when they are gone. What is
+ shared stays as it is, for the other processes. A zeroed one is accepted, so twice is harmless.
+ Errors: STATE (its lock is held, moved, or after fork).*/
     pub fn wrt_linux_futex_deinit(futex: *mut wrt_linux_futex) -> wrt_status;
 }
 /** An eventfd, as a wake hook for events.h: its descriptor gets readable. Caller-provided storage;
@@ -3436,6 +3681,216 @@ unsafe extern "C" {
     /** Closes the eventfd. A zeroed one is accepted, so twice is harmless. Errors: STATE (after fork:
  exec or the end of the child closes its copy).*/
     pub fn wrt_linux_wake_deinit(wake: *mut wrt_linux_wake) -> wrt_status;
+}
+pub const WRT_LINUX_SEMAPHORE_MAX: wrt_linux_sync_object_limit = 2147483647;
+pub const WRT_LINUX_WAIT_ANY_MAX: wrt_linux_sync_object_limit = 128;
+pub const WRT_LINUX_STRATEGY_COUNT: wrt_linux_sync_object_limit = 10;
+/// Bounds.
+pub type wrt_linux_sync_object_limit = ::core::ffi::c_uint;
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_semaphore {
+    pub futex: wrt_linux_futex,
+}
+unsafe extern "C" {
+    /** Prepares a semaphore that counts from config->initial_value. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (more than WRT_LINUX_SEMAPHORE_MAX; a rule of the config is broken),
+ UNSUPPORTED (inheritance or robust: nobody owns a semaphore), and those of
+ wrt_linux_futex_init().*/
+    pub fn wrt_linux_semaphore_init(
+        semaphore: *mut wrt_linux_semaphore,
+        config: *const wrt_linux_futex_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Takes one, and waits while there is none. Who comes at the right moment may be faster than who
+ waits. Errors: TIMED_OUT, INTERRUPTED (cancel), STATE (not initialised, deinitialised meanwhile,
+ after fork), SYSTEM.*/
+    pub fn wrt_linux_semaphore_acquire(
+        semaphore: *mut wrt_linux_semaphore,
+        timeout_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The same, until a point in time.
+    pub fn wrt_linux_semaphore_acquire_until(
+        semaphore: *mut wrt_linux_semaphore,
+        deadline_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Gives `count` back, and wakes as many that wait. It need not be who took them. Errors:
+ INVALID_ARGUMENT (count 0), LIMIT (beyond WRT_LINUX_SEMAPHORE_MAX; nothing was added), STATE,
+ SYSTEM.*/
+    pub fn wrt_linux_semaphore_release(
+        semaphore: *mut wrt_linux_semaphore,
+        count: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// How many there are now. Errors: STATE.
+    pub fn wrt_linux_semaphore_value(
+        semaphore: *const wrt_linux_semaphore,
+        value_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Ends the semaphore, as wrt_linux_futex_deinit(); no release may be under way.
+    pub fn wrt_linux_semaphore_deinit(semaphore: *mut wrt_linux_semaphore) -> wrt_status;
+}
+/** The fastest lock here: its word holds the number of the thread that owns it. Misuse is refused
+ as by wrt_linux_lock, which has more protocols and notices owners that end. Caller-provided
+ storage, not to be moved from init to deinit. Fields are private.*/
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_mutex {
+    pub futex: wrt_linux_futex,
+}
+unsafe extern "C" {
+    /** Prepares a mutex, free; with config->priority_inheritance its owner runs at the priority of the
+ most urgent waiter. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (an initial_value; a rule of the config is broken), UNSUPPORTED (robust:
+ wrt_linux_lock is), and those of wrt_linux_futex_init().*/
+    pub fn wrt_linux_mutex_init(
+        mutex: *mut wrt_linux_mutex,
+        config: *const wrt_linux_futex_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Takes the mutex. Errors: TIMED_OUT, INTERRUPTED (cancel), STATE (the caller holds it; the owner
+ ended without giving it back, noticed with inheritance only; not initialised, after fork),
+ UNSUPPORTED (a kernel without inheritance), SYSTEM.
+ Cost: one atomic exchange if it is free.*/
+    pub fn wrt_linux_mutex_lock(
+        mutex: *mut wrt_linux_mutex,
+        timeout_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The same, until a point in time.
+    pub fn wrt_linux_mutex_lock_until(
+        mutex: *mut wrt_linux_mutex,
+        deadline_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Gives the mutex back. Errors: STATE (the caller does not hold it), SYSTEM.
+ Cost: one atomic exchange if nobody waits.*/
+    pub fn wrt_linux_mutex_unlock(mutex: *mut wrt_linux_mutex) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The mutex as wrt_lock_lock() and the others take it. It cannot fail itself.
+    pub fn wrt_linux_mutex_interface(mutex: *mut wrt_linux_mutex) -> wrt_lock;
+}
+unsafe extern "C" {
+    /** Ends the mutex; a shared one stays as it is for the others. Errors: STATE (it is held, and not
+ shared; the caller holds it; moved, after fork).*/
+    pub fn wrt_linux_mutex_deinit(mutex: *mut wrt_linux_mutex) -> wrt_status;
+}
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_condition {
+    pub futex: wrt_linux_futex,
+}
+unsafe extern "C" {
+    /** Prepares a condition. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (an initial_value; a rule of the config is broken), UNSUPPORTED
+ (inheritance or robust: the mutex may have them), and those of wrt_linux_futex_init().*/
+    pub fn wrt_linux_condition_init(
+        condition: *mut wrt_linux_condition,
+        config: *const wrt_linux_futex_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Gives `mutex`, which the caller holds, back, waits for a signal, and takes it again, however the
+ wait ends. A signal after the mutex was given back is never lost; look again at what you wait
+ for, the wait may end early. Errors: TIMED_OUT, INTERRUPTED (cancel), with the mutex held; STATE
+ (the caller does not hold it; not initialised, deinitialised meanwhile), INVALID_ARGUMENT (a
+ shared condition with a mutex that is not), SYSTEM.*/
+    pub fn wrt_linux_condition_wait(
+        condition: *mut wrt_linux_condition,
+        mutex: *mut wrt_linux_mutex,
+        timeout_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The same, until a point in time.
+    pub fn wrt_linux_condition_wait_until(
+        condition: *mut wrt_linux_condition,
+        mutex: *mut wrt_linux_mutex,
+        deadline_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Wakes at most `count` threads that wait; UINT32_MAX: all. The mutex may be held or not. Errors:
+ INVALID_ARGUMENT (count 0), STATE, SYSTEM. Cost: no system call while nobody waits.*/
+    pub fn wrt_linux_condition_signal(
+        condition: *mut wrt_linux_condition,
+        count: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Ends the condition, as wrt_linux_futex_deinit().
+    pub fn wrt_linux_condition_deinit(condition: *mut wrt_linux_condition) -> wrt_status;
+}
+/// One of the futexes that a wait is for.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_futex_wait {
+    pub futex: *mut wrt_linux_futex,
+    pub expected: u32,
+    pub reserved: u32,
+}
+unsafe extern "C" {
+    /** Waits until one of `count` futexes is woken, or its word is not what is expected; *index_out is
+ which. waits: borrowed for the call; count: 1 to WRT_LINUX_WAIT_ANY_MAX.
+ Errors: TIMED_OUT, INTERRUPTED (cancel), UNSUPPORTED (one is a lock; reserved bytes), STATE,
+ INVALID_ARGUMENT, SYSTEM. Cost: one futex_waitv; where there is none, a wait on the first word
+ that looks at the others every 2 ms.*/
+    pub fn wrt_linux_futex_wait_any(
+        waits: *const wrt_linux_futex_wait,
+        count: u32,
+        timeout_ns: u64,
+        cancel: *mut wrt_cancel_token,
+        index_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Asks the kernel whether it has futex_waitv: ENFORCED, or PARTIAL with the reason. Cost: one
+ system call.*/
+    pub fn wrt_linux_futex_wait_any_query(
+        enforcement_out: *mut wrt_enforcement,
+    ) -> wrt_status;
+}
+/// One way to lock or to hand over, measured.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_futex_strategy {
+    pub name: *const ::core::ffi::c_char,
+    pub operations: u64,
+    pub nanoseconds: u64,
+    pub wait_calls: u64,
+}
+unsafe extern "C" {
+    /** Measures, in this process, what locks cost that nobody else wants, and what it takes two threads
+ to hand a word to and fro. operations: 1 to 10,000,000 of each, hand-overs are a hundredth of it.
+ Rows are written in one order, at most `capacity`; *count_out is how many.
+ Errors: INVALID_ARGUMENT, NO_MEMORY (for a thread), UNSUPPORTED (no inheritance here), SYSTEM.
+ Cost: as much as it measures, seconds where CPUs are busy. One thread, which is gone at the end.*/
+    pub fn wrt_linux_benchmark_futex_strategies(
+        operations: u32,
+        rows_out: *mut wrt_linux_futex_strategy,
+        capacity: u32,
+        count_out: *mut u32,
+    ) -> wrt_status;
 }
 pub const WRT_LINUX_REALTIME_PRIORITY_DEFAULT: wrt_linux_thread_system_default = 10;
 pub const WRT_LINUX_NICE_STEP_DEFAULT: wrt_linux_thread_system_default = 10;

@@ -21,6 +21,10 @@ pub use crate::linux::container as linux_container;
 #[cfg(target_os = "linux")]
 pub use crate::linux::memory as linux_memory;
 
+/// Counters of Linux, as the documents call the module.
+#[cfg(all(feature = "alloc", target_os = "linux"))]
+pub use crate::linux::perf as linux_perf;
+
 /// QNX's thread pool, as the documents call the module.
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod qnx_threading {

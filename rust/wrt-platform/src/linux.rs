@@ -20,6 +20,10 @@ pub mod seccomp;
 #[cfg(feature = "alloc")]
 pub mod selinux;
 #[cfg(feature = "alloc")]
+pub mod perf;
+#[cfg(feature = "alloc")]
 pub mod sync;
+#[cfg(feature = "alloc")]
+pub mod sync_objects;
 #[cfg(feature = "alloc")]
 pub mod threading;
