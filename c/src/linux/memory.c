@@ -195,7 +195,7 @@ static wrt_status allocate(void *context, uint32_t initial_pages, uint32_t maxim
         of.unit_bytes = wrt__linux_unit_of(kind);
         status = wrt__reservation_allocate("wrt_page_allocator_allocate", &of, initial_pages,
                                            maximum_pages, pages_out);
-        if (status != WRT_ERR_NO_MEMORY || kind <= WRT_LINUX_PAGES_SYSTEM) break;
+        if (status != WRT_ERR_NO_MEMORY || kind <= WRT_LINUX_PAGE_KIND_SYSTEM) break;
     }
     if (status == WRT_OK) allocator->self = allocator;
     if (status != WRT_OK && allocator != NULL) allocator->page_kind = latest;

@@ -15,8 +15,8 @@ enum { HUGE_SHIFT_2_MIB = 21, HUGE_SHIFT_1_GIB = 30 };
 
 size_t wrt__linux_unit_of(uint32_t kind)
 {
-    if (kind == WRT_LINUX_PAGES_1_GIB) return WRT__HUGE_1_GIB;
-    return kind >= WRT_LINUX_PAGES_TRANSPARENT ? WRT__HUGE_2_MIB : 0;
+    if (kind == WRT_LINUX_PAGE_KIND_HUGE_1_GIB) return WRT__HUGE_1_GIB;
+    return kind >= WRT_LINUX_PAGE_KIND_TRANSPARENT ? WRT__HUGE_2_MIB : 0;
 }
 
 static bool fits(const wrt_linux_allocator *allocator, uint32_t maximum_pages, uint32_t kind)
@@ -24,11 +24,11 @@ static bool fits(const wrt_linux_allocator *allocator, uint32_t maximum_pages, u
     const uint64_t bytes = (uint64_t)maximum_pages * WRT_PAGE_SIZE;
 
     if (kind > allocator->largest_page_kind && allocator->largest_page_kind != 0) return false;
-    if (kind == WRT_LINUX_PAGES_1_GIB) {
+    if (kind == WRT_LINUX_PAGE_KIND_HUGE_1_GIB) {
         return allocator->huge_pages && bytes != 0 && bytes % WRT__HUGE_1_GIB == 0;
     }
     if (bytes < WRT__HUGE_2_MIB) return false;
-    if (kind == WRT_LINUX_PAGES_2_MIB) return allocator->huge_pages;
+    if (kind == WRT_LINUX_PAGE_KIND_HUGE_2_MIB) return allocator->huge_pages;
     return allocator->thp_mode != WRT_LINUX_THP_NEVER && allocator->has_thp &&
            (allocator->huge_pages || allocator->thp_mode == WRT_LINUX_THP_ALWAYS);
 }
@@ -38,13 +38,13 @@ uint32_t wrt__linux_next_kind(const wrt_linux_allocator *allocator, uint32_t max
 {
     do {
         kind--;
-    } while (kind > WRT_LINUX_PAGES_SYSTEM && !fits(allocator, maximum_pages, kind));
+    } while (kind > WRT_LINUX_PAGE_KIND_SYSTEM && !fits(allocator, maximum_pages, kind));
     return kind;
 }
 
 uint32_t wrt__linux_first_kind(const wrt_linux_allocator *allocator, uint32_t maximum_pages)
 {
-    return wrt__linux_next_kind(allocator, maximum_pages, WRT_LINUX_PAGES_1_GIB + 1);
+    return wrt__linux_next_kind(allocator, maximum_pages, WRT_LINUX_PAGE_KIND_HUGE_1_GIB + 1);
 }
 
 /* ---- Notes ---- */
@@ -61,7 +61,7 @@ wrt__page_note *wrt__linux_note(const wrt_linux_allocator *allocator, const wrt_
 
 static int write_note(const wrt_linux_allocator *allocator, uint8_t *start)
 {
-    const bool is_from_pool = allocator->page_kind >= WRT_LINUX_PAGES_2_MIB;
+    const bool is_from_pool = allocator->page_kind >= WRT_LINUX_PAGE_KIND_HUGE_2_MIB;
     const size_t unit = is_from_pool ? wrt__linux_unit_of(allocator->page_kind) : 0;
 
     if (!allocator->huge_pages) return 0;
@@ -142,11 +142,11 @@ static uint8_t *map_at_border(const wrt_linux_allocator *allocator, size_t size,
 
 static int map_huge(const wrt_linux_allocator *allocator, uint8_t *base, size_t size)
 {
-    const bool is_1_gib = allocator->page_kind == WRT_LINUX_PAGES_1_GIB;
+    const bool is_1_gib = allocator->page_kind == WRT_LINUX_PAGE_KIND_HUGE_1_GIB;
     const int size_flag = (is_1_gib ? HUGE_SHIFT_1_GIB : HUGE_SHIFT_2_MIB) << MAP_HUGE_SHIFT;
     const int sharing = wrt__linux_is_shared(allocator) ? MAP_SHARED : MAP_PRIVATE;
 
-    if (allocator->page_kind < WRT_LINUX_PAGES_2_MIB) return 0;
+    if (allocator->page_kind < WRT_LINUX_PAGE_KIND_HUGE_2_MIB) return 0;
     void *start = wrt__sys_mmap_at(base, size, PROT_NONE,
                                    sharing | MAP_ANONYMOUS | MAP_HUGETLB | size_flag, -1);
     if (start != MAP_FAILED) return 0;
@@ -156,11 +156,11 @@ static int map_huge(const wrt_linux_allocator *allocator, uint8_t *base, size_t 
 
 static int advise_thp(const wrt_linux_allocator *allocator, uint8_t *base, size_t size)
 {
-    if (allocator->page_kind == WRT_LINUX_PAGES_TRANSPARENT) {
+    if (allocator->page_kind == WRT_LINUX_PAGE_KIND_TRANSPARENT) {
         return wrt__sys_madvise(base, size, MADV_HUGEPAGE);
     }
     if (allocator->thp_mode == WRT_LINUX_THP_NEVER &&
-        allocator->page_kind < WRT_LINUX_PAGES_2_MIB) {
+        allocator->page_kind < WRT_LINUX_PAGE_KIND_HUGE_2_MIB) {
         (void)wrt__sys_madvise(base, size, MADV_NOHUGEPAGE); /* EINVAL: there are none at all */
     }
     return 0;

@@ -46,7 +46,7 @@ static wrt_status check_pages(const char *operation, const wrt_linux_allocator_c
         return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
                                "thp_mode {0} is none of wrt_linux_thp_mode", config->thp_mode, 0);
     }
-    if (config->largest_page_kind > WRT_LINUX_PAGES_1_GIB) {
+    if (config->largest_page_kind > WRT_LINUX_PAGE_KIND_HUGE_1_GIB) {
         return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
                                "largest_page_kind {0} is none of wrt_linux_page_kind",
                                config->largest_page_kind, 0);
@@ -202,7 +202,7 @@ static wrt_enforcement absent(const char *reason)
 
 static bool is_from_pool(const wrt_linux_allocator *allocator)
 {
-    return allocator->page_kind >= WRT_LINUX_PAGES_2_MIB;
+    return allocator->page_kind >= WRT_LINUX_PAGE_KIND_HUGE_2_MIB;
 }
 
 static wrt_enforcement report_populate(const wrt_linux_allocator *allocator)
@@ -245,13 +245,13 @@ static wrt_enforcement report_name(const wrt_linux_allocator *allocator)
 static wrt_enforcement report_huge_pages(const wrt_linux_allocator *allocator)
 {
     if (!allocator->huge_pages) return not_asked("huge_pages is off");
-    if (allocator->page_kind == WRT_LINUX_PAGES_1_GIB) return enforced("pages of 1 GiB");
-    if (allocator->page_kind == WRT_LINUX_PAGES_2_MIB) return enforced("pages of 2 MiB");
-    if (allocator->page_kind == WRT_LINUX_PAGES_TRANSPARENT) {
+    if (allocator->page_kind == WRT_LINUX_PAGE_KIND_HUGE_1_GIB) return enforced("pages of 1 GiB");
+    if (allocator->page_kind == WRT_LINUX_PAGE_KIND_HUGE_2_MIB) return enforced("pages of 2 MiB");
+    if (allocator->page_kind == WRT_LINUX_PAGE_KIND_TRANSPARENT) {
         return partial("the pool of huge pages is too small (vm.nr_hugepages): transparent ones, "
                        "where the system has them at hand");
     }
-    if (allocator->page_kind == WRT_LINUX_PAGES_SYSTEM) {
+    if (allocator->page_kind == WRT_LINUX_PAGE_KIND_SYSTEM) {
         return absent("the pool of huge pages is too small (vm.nr_hugepages), or the memory is, "
                       "and there are no transparent ones: pages of the system");
     }

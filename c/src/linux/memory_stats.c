@@ -147,9 +147,9 @@ static void count_line(const char *line, wrt_linux_memory_stats *stats)
         {"Swap", &stats->swapped_bytes},
     };
 
-    if (strncmp(line, "VmFlags:", 8) == 0 && stats->page_kind == WRT_LINUX_PAGES_SYSTEM &&
+    if (strncmp(line, "VmFlags:", 8) == 0 && stats->page_kind == WRT_LINUX_PAGE_KIND_SYSTEM &&
         wrt__list_has(line, "hg", ' ')) {
-        stats->page_kind = WRT_LINUX_PAGES_TRANSPARENT;
+        stats->page_kind = WRT_LINUX_PAGE_KIND_TRANSPARENT;
     }
     for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++) {
         *counted[i].sum += wrt__number_of(line, counted[i].key, 0) * 1024;
@@ -212,7 +212,7 @@ wrt_status wrt_linux_allocator_memory_stats(wrt_linux_allocator *allocator, cons
     wrt_linux_memory_stats stats = {.accessible_bytes = (uint64_t)pages->page_count * WRT_PAGE_SIZE,
                                     .huge_page_bytes = is_from_pool ? note->unit : WRT__HUGE_2_MIB,
                                     .page_kind =
-                                        is_from_pool ? note->kind : WRT_LINUX_PAGES_SYSTEM};
+                                        is_from_pool ? note->kind : WRT_LINUX_PAGE_KIND_SYSTEM};
     const uint64_t opened = is_from_pool ? note->opened : stats.accessible_bytes;
     const uintptr_t base = (uintptr_t)pages->base;
     const range wanted = {base, base + (uintptr_t)opened};

@@ -66,11 +66,11 @@ enum wrt_linux_thp_mode {
 
 /** What an allocation is made of, from small to large. */
 enum wrt_linux_page_kind {
-    WRT_LINUX_PAGES_NONE = 0,        /* there was no allocation yet */
-    WRT_LINUX_PAGES_SYSTEM = 1,      /* the system's own, 4 KiB on most */
-    WRT_LINUX_PAGES_TRANSPARENT = 2, /* huge ones where the system has them at hand */
-    WRT_LINUX_PAGES_2_MIB = 3,
-    WRT_LINUX_PAGES_1_GIB = 4
+    WRT_LINUX_PAGE_KIND_NONE = 0,        /* there was no allocation yet */
+    WRT_LINUX_PAGE_KIND_SYSTEM = 1,      /* the system's own, 4 KiB on most */
+    WRT_LINUX_PAGE_KIND_TRANSPARENT = 2, /* huge ones where the system has them at hand */
+    WRT_LINUX_PAGE_KIND_HUGE_2_MIB = 3,
+    WRT_LINUX_PAGE_KIND_HUGE_1_GIB = 4
 };
 
 /** How memory is going to be used; flags, to be combined. None of them changes its contents. */
