@@ -10,7 +10,9 @@
 wrt_status wrt__fail_for_memory(const char *operation, const char *reason, uint64_t bytes)
 {
     const int code = errno;
-    const wrt_status status = code == ENOMEM || code == EAGAIN ? WRT_ERR_NO_MEMORY : WRT_ERR_SYSTEM;
+    /* EFAULT is what populating says where a touch would be SIGBUS. */
+    const bool is_short = code == ENOMEM || code == EAGAIN || code == EFAULT;
+    const wrt_status status = is_short ? WRT_ERR_NO_MEMORY : WRT_ERR_SYSTEM;
 
     return wrt_fail_system(status, operation, reason, code, bytes, 0);
 }

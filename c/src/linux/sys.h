@@ -54,6 +54,8 @@ int wrt__sys_name(const void *start, size_t size, const char *name);
 
 /* Makes a file in memory of `size` zeros, closed by exec; returns its descriptor. */
 int wrt__sys_memfd(const char *name, size_t size);
+/* The same, for a file that can be sealed. */
+int wrt__sys_memfd_sealable(const char *name, size_t size);
 
 /* ---- sys_threads.c ---- */
 
