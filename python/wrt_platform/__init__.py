@@ -76,6 +76,12 @@ if TYPE_CHECKING:
     from wrt_platform.linux.sync import LinuxFutexBuilder as LinuxFutexBuilder
     from wrt_platform.linux.sync import LinuxLock as LinuxLock
     from wrt_platform.linux.sync import LinuxLockBuilder as LinuxLockBuilder
+    from wrt_platform.linux.sync_objects import LinuxCondition as LinuxCondition
+    from wrt_platform.linux.sync_objects import LinuxMutex as LinuxMutex
+    from wrt_platform.linux.sync_objects import LinuxSemaphore as LinuxSemaphore
+    from wrt_platform.linux.sync_objects import (
+        benchmark_futex_strategies as benchmark_futex_strategies,
+    )
     from wrt_platform.linux.threading import LinuxThreadSystem as LinuxThreadSystem
     from wrt_platform.linux.threading import LinuxThreadSystemBuilder as LinuxThreadSystemBuilder
     from wrt_platform.lock import Lock as Lock
@@ -184,6 +190,7 @@ _HOMES = {
     "linux.sandbox": "Sandbox SandboxBuilder SandboxPool SandboxPoolBuilder",
     "linux.perf": "PerfCounter PerfEvent PerfEventBuilder profile",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
+    "linux.sync_objects": ("LinuxCondition LinuxMutex LinuxSemaphore benchmark_futex_strategies"),
     "linux.threading": "LinuxThreadSystem LinuxThreadSystemBuilder",
     "lock": "Lock LockProtocol",
     "memory": "Memory MemoryBuilder",

@@ -23,3 +23,16 @@ def wait_in_slices(timeout: Any, call: Callable[[int], int]) -> None:
         if status != lib.WRT_ERR_TIMED_OUT or (end is not None and rest <= SLICE_NS):
             check(status)
             return
+
+
+def wait_until_in_slices(
+    deadline_ns: int | None, clock_ns: Callable[[], int], call: Callable[[int], int]
+) -> None:
+    """The same with a point in time, on the clock that is given: C gets the end of each slice."""
+    while True:
+        end = clock_ns() + SLICE_NS
+        is_last = deadline_ns is not None and deadline_ns <= end
+        status = call(deadline_ns if is_last and deadline_ns is not None else end)
+        if status != lib.WRT_ERR_TIMED_OUT or is_last:
+            check(status)
+            return

@@ -23,8 +23,9 @@ long __wrap_syscall(long number, ...)
     va_start(list, number);
     for (int i = 0; i < 6; i++) given[i] = va_arg(list, long);
     va_end(list);
-    if (number == SYS_futex && (given[1] & FUTEX_CMD_MASK) == FUTEX_WAIT) waits++;
-    if (number == SYS_futex && (given[1] & FUTEX_CMD_MASK) == FUTEX_WAKE) {
+    const long command = given[1] & FUTEX_CMD_MASK;
+    if (number == SYS_futex && (command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET)) waits++;
+    if (number == SYS_futex && command == FUTEX_WAKE) {
         (void)__atomic_fetch_add(&wakes, 1, __ATOMIC_SEQ_CST);
     }
     return __real_syscall(number, given[0], given[1], given[2], given[3], given[4], given[5]);

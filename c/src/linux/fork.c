@@ -8,10 +8,13 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int watch_code; /* error number of the registration */
 static uint32_t generation;
+static _Thread_local uint32_t number; /* of the thread; 0: not asked for yet */
 
+/* In the child, whose only thread this is. */
 static void count_child(void)
 {
     generation++;
+    number = 0;
 }
 
 static void watch(void)
@@ -30,4 +33,10 @@ wrt_status wrt__fork_watch(const char *operation)
 uint32_t wrt__fork_generation(void)
 {
     return generation;
+}
+
+uint32_t wrt__thread_number(void)
+{
+    if (number == 0) number = (uint32_t)syscall(SYS_gettid);
+    return number;
 }

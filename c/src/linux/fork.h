@@ -11,4 +11,8 @@ wrt_status wrt__fork_watch(const char *operation);
  * Cost: a load, where getpid() would be a system call. */
 uint32_t wrt__fork_generation(void);
 
+/* The calling thread's number as the kernel has it, asked for once; never 0. Right in forked
+ * children once forks are watched. */
+uint32_t wrt__thread_number(void);
+
 #endif

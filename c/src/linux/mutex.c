@@ -14,6 +14,9 @@ static int make(pthread_mutex_t *mutex, pthread_mutexattr_t *attributes,
     if (code == 0 && kind->robust) {
         code = pthread_mutexattr_setrobust(attributes, PTHREAD_MUTEX_ROBUST);
     }
+    if (code == 0 && kind->shared) {
+        code = pthread_mutexattr_setpshared(attributes, PTHREAD_PROCESS_SHARED);
+    }
     return code == 0 ? wrt__sys_mutex_init(mutex, attributes) : code;
 }
 

@@ -9,6 +9,7 @@ typedef struct wrt__mutex_kind {
     int protocol; /* PTHREAD_PRIO_... */
     int ceiling;  /* of SCHED_FIFO, with PTHREAD_PRIO_PROTECT */
     bool robust;
+    bool shared; /* between processes */
 } wrt__mutex_kind;
 
 wrt_status wrt__mutex_init(const char *operation, pthread_mutex_t *mutex,

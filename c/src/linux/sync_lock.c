@@ -10,6 +10,7 @@
 #include "../core/port.h"
 #include "fork.h"
 #include "mutex.h"
+#include "shared.h"
 #include "times.h"
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(((wrt_linux_lock *)0)->mutex),
@@ -22,20 +23,7 @@ static wrt_linux_lock *whole(wrt_lock_base *base)
 
 static pthread_mutex_t *mutex_of(wrt_linux_lock *lock)
 {
-    return (pthread_mutex_t *)(void *)lock->mutex;
-}
-
-/* The caller's number, asked for once a thread. */
-static uint32_t own_number(void)
-{
-    static _Thread_local uint32_t number;
-    static _Thread_local uint32_t generation;
-
-    if (number == 0 || generation != wrt__fork_generation()) {
-        number = (uint32_t)syscall(SYS_gettid);
-        generation = wrt__fork_generation();
-    }
-    return number;
+    return (pthread_mutex_t *)(void *)(lock->memory == NULL ? lock->mutex : lock->memory->mutex);
 }
 
 /* ---- Taking it ---- */
@@ -73,7 +61,7 @@ static int take(wrt_linux_lock *lock, uint64_t timeout_ns)
     if (wrt__load(&lock->base.lost) != 0) return ENOTRECOVERABLE;
     const int code = wrt__sys_mutex_trylock(mutex_of(lock));
     if (code != EBUSY) return code;
-    if (wrt__load(&lock->base.owner) == own_number()) return EDEADLK;
+    if (wrt__load(&lock->base.owner) == wrt__thread_number()) return EDEADLK;
     if (timeout_ns == 0) return ETIMEDOUT;
     if (timeout_ns == UINT64_MAX) return wrt__sys_mutex_lock(mutex_of(lock));
     if (wrt__port_now(&now) != WRT_OK) return EIO;
@@ -131,10 +119,20 @@ static wrt_status mend_mutex(const char *operation, wrt_lock_base *base)
     return code == 0 ? WRT_OK : wrt__mutex_fail(operation, code);
 }
 
+/* Of a shared one it matters whether a thread of this process holds it. To try would take the news
+ * of an owner that died from whoever comes next. */
+static bool is_held_here(const wrt_lock_base *base)
+{
+    const uint32_t owner = wrt__load(&base->owner);
+
+    return owner != 0 && syscall(SYS_tgkill, getpid(), owner, 0) == 0;
+}
+
 static bool is_held(wrt_lock_base *base)
 {
     pthread_mutex_t *mutex = mutex_of(whole(base));
 
+    if (whole(base)->memory != NULL) return is_held_here(base);
     int code = pthread_mutex_trylock(mutex);
     if (code == EOWNERDEAD) code = pthread_mutex_consistent(mutex);
     if (code == 0) code = pthread_mutex_unlock(mutex);
@@ -143,6 +141,7 @@ static bool is_held(wrt_lock_base *base)
 
 static wrt_status end_mutex(const char *operation, wrt_lock_base *base)
 {
+    if (whole(base)->memory != NULL) return WRT_OK; /* other processes have it still */
     const int code = wrt__sys_mutex_destroy(mutex_of(whole(base)));
 
     return code == 0 ? WRT_OK : wrt__mutex_fail(operation, code);
@@ -150,7 +149,7 @@ static wrt_status end_mutex(const char *operation, wrt_lock_base *base)
 
 static const wrt__mutex_ops mutex_ops = {
     .process = wrt__fork_generation,
-    .thread = own_number,
+    .thread = wrt__thread_number,
     .take = take_lock,
     .give = give_mutex,
     .mend = mend_mutex,
@@ -202,16 +201,40 @@ static wrt_status read_config(const char *operation, const wrt_linux_lock_config
     status = wrt__lock_protocol_read(operation, &config->protocol, config->ceiling,
                                      WRT_LINUX_CEILING_MAX);
     if (status != WRT_OK) return status;
-    if (config->ceiling != 0 && config->robust) {
-        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "Linux has no robust lock with a ceiling");
+    if (config->ceiling != 0 && (config->robust || config->shared)) {
+        return wrt_fail(WRT_ERR_UNSUPPORTED, operation,
+                        "a lock with a ceiling can be neither robust nor shared");
     }
-    return WRT_OK;
+    return wrt__shared_check(operation, config->shared, config->memory);
 }
 
 static int system_protocol(uint32_t protocol)
 {
     if (protocol == WRT_LOCK_PROTOCOL_NONE) return PTHREAD_PRIO_NONE;
     return protocol == WRT_LOCK_PROTOCOL_CEILING ? PTHREAD_PRIO_PROTECT : PTHREAD_PRIO_INHERIT;
+}
+
+/* As a wrt__shared_prepare_fn. */
+static wrt_status prepare(const char *operation, wrt_linux_shared *memory, const void *context)
+{
+    return wrt__mutex_init(operation, (pthread_mutex_t *)(void *)memory->mutex, context);
+}
+
+static wrt_status make_mutex(const char *operation, wrt_linux_lock *lock,
+                             const wrt_linux_lock_config *config)
+{
+    const wrt__mutex_kind kind = {.protocol = system_protocol(config->protocol),
+                                  .ceiling = (int)config->ceiling,
+                                  .robust = config->robust,
+                                  .shared = config->shared};
+    if (!config->shared) return wrt__mutex_init(operation, mutex_of(lock), &kind);
+    const uint32_t tag =
+        WRT__SHARED_LOCK + (config->protocol << 8) + (config->robust ? 1u << 16 : 0);
+    wrt__shared_use use = {.memory = config->memory, .kind = tag};
+    const wrt_status status = wrt__shared_attach(operation, &use, prepare, &kind);
+    lock->memory = use.memory;
+    lock->is_mapped = use.is_mapped;
+    return status;
 }
 
 wrt_status wrt_linux_lock_init(wrt_linux_lock *lock, const wrt_linux_lock_config *config)
@@ -222,16 +245,25 @@ wrt_status wrt_linux_lock_init(wrt_linux_lock *lock, const wrt_linux_lock_config
     wrt_status status = read_config(__func__, config, &known);
     if (status == WRT_OK) status = wrt__fork_watch(__func__);
     if (status != WRT_OK) return status;
-    const wrt__mutex_kind kind = {.protocol = system_protocol(known.protocol),
-                                  .ceiling = (int)known.ceiling,
-                                  .robust = known.robust};
     const wrt_linux_lock before = *lock;
     *lock = (wrt_linux_lock){.base = {.self = lock, .process = wrt__fork_generation()},
                              .protocol = known.protocol,
                              .ceiling = known.ceiling};
-    status = wrt__mutex_init(__func__, mutex_of(lock), &kind);
+    status = make_mutex(__func__, lock, &known);
     if (status != WRT_OK) *lock = before;
     return status;
+}
+
+wrt_status wrt_linux_lock_shared(const wrt_linux_lock *lock, wrt_linux_shared **memory_out)
+{
+    if (lock == NULL || memory_out == NULL) {
+        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "lock or memory_out is NULL");
+    }
+    if (lock->base.self != lock || lock->memory == NULL) {
+        return wrt_fail(WRT_ERR_STATE, __func__, "the lock is not initialised, or not shared");
+    }
+    *memory_out = lock->memory;
+    return WRT_OK;
 }
 
 wrt_status wrt_linux_lock_deinit(wrt_linux_lock *lock)
@@ -239,6 +271,8 @@ wrt_status wrt_linux_lock_deinit(wrt_linux_lock *lock)
     if (lock == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "lock is NULL");
     if (wrt__is_zero(lock, sizeof *lock)) return WRT_OK;
     const wrt_status status = wrt__owned_lock_end(__func__, &mutex_ops, &lock->base);
-    if (status == WRT_OK) *lock = (wrt_linux_lock){0};
-    return status;
+    if (status != WRT_OK) return status;
+    if (lock->is_mapped != 0) wrt__shared_unmap(lock->memory);
+    *lock = (wrt_linux_lock){0};
+    return WRT_OK;
 }

@@ -3631,9 +3631,22 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 pub const WRT_LINUX_SPIN_MAX: wrt_linux_sync_limit = 100000;
+pub const WRT_LINUX_BACKOFF_MAX_NS: wrt_linux_sync_limit = 10000;
 pub const WRT_LINUX_CEILING_MAX: wrt_linux_sync_limit = 99;
 /// Bounds of configs.
 pub type wrt_linux_sync_limit = ::core::ffi::c_uint;
+/** What the processes have in common of one object. It lies in a shared mapping (MAP_SHARED), at a
+ multiple of 8; all zero at first. Fields are private.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_shared {
+    pub stage: u32,
+    pub kind: u32,
+    pub word: u32,
+    pub waiting: u32,
+    pub mutex: [u64; 6usize],
+    pub reserved: [u64; 8usize],
+}
 /// What a lock is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -3642,7 +3655,9 @@ pub struct wrt_linux_lock_config {
     pub protocol: u32,
     pub ceiling: u32,
     pub robust: bool,
-    pub reserved: [u8; 3usize],
+    pub shared: bool,
+    pub reserved: [u8; 10usize],
+    pub memory: *mut wrt_linux_shared,
 }
 /// Caller-provided storage, not to be moved from init to deinit. Fields are private.
 #[repr(C)]
@@ -3652,7 +3667,10 @@ pub struct wrt_linux_lock {
     pub mutex: [u64; 6usize],
     pub protocol: u32,
     pub ceiling: u32,
-    pub reserved: [u64; 3usize],
+    pub memory: *mut wrt_linux_shared,
+    pub is_mapped: u32,
+    pub padding: u32,
+    pub reserved: [u64; 1usize],
 }
 unsafe extern "C" {
     /** Prepares a lock, free. On error it is left as it was.
@@ -3669,11 +3687,20 @@ unsafe extern "C" {
     pub fn wrt_linux_lock_interface(lock: *mut wrt_linux_lock) -> wrt_lock;
 }
 unsafe extern "C" {
-    /** Ends the lock. A zeroed one is accepted, so twice is harmless.
+    /** What a shared lock has in common with other processes, for those that were forked to make theirs
+ over it. Borrowed until deinit. Errors: STATE (not shared). Cost: constant.*/
+    pub fn wrt_linux_lock_shared(
+        lock: *const wrt_linux_lock,
+        memory_out: *mut *mut wrt_linux_shared,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the lock; what is shared stays as it is, for the other processes. A zeroed one is accepted,
+ so twice is harmless.
  Errors: STATE (somebody holds it, moved, or after fork), SYSTEM. Cost: constant.*/
     pub fn wrt_linux_lock_deinit(lock: *mut wrt_linux_lock) -> wrt_status;
 }
-/// What a futex is made of.
+/// What a futex is made of; so is what waits on one (sync_objects.h).
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_linux_futex_config {
@@ -3681,15 +3708,22 @@ pub struct wrt_linux_futex_config {
     pub initial_value: u32,
     pub spin: u32,
     pub priority_inheritance: bool,
-    pub reserved: [u8; 3usize],
+    pub robust: bool,
+    pub shared: bool,
+    pub realtime_clock: bool,
+    pub backoff_ns: u32,
+    pub reserved: [u8; 4usize],
+    pub memory: *mut wrt_linux_shared,
 }
-/// How a futex has been used since init; the counters wrap.
+/// How a futex has been used since init, by this process; the counters wrap.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_linux_futex_usage {
     pub waiting: u32,
     pub wait_calls: u32,
     pub wake_calls: u32,
+    pub spins: u32,
+    pub spin_hits: u32,
     pub reserved: u32,
 }
 /// Caller-provided storage, not to be moved from init to deinit. Fields are private.
@@ -3697,21 +3731,32 @@ pub struct wrt_linux_futex_usage {
 #[derive(Debug)]
 pub struct wrt_linux_futex {
     pub self_: *mut wrt_linux_futex,
-    pub word: u32,
+    pub state: *mut wrt_linux_shared,
+    pub own: wrt_linux_shared,
     pub waiting: u32,
     pub wait_calls: u32,
     pub wake_calls: u32,
     pub closing: u32,
     pub spin: u32,
+    pub backoff_ns: u32,
+    pub window: u32,
+    pub spins: u32,
+    pub spin_hits: u32,
+    pub spin_turns: u32,
+    pub may_spin: u32,
     pub fork_generation: u32,
-    pub priority_inheritance: u32,
+    pub is_lock: u32,
+    pub is_mapped: u32,
+    pub realtime: u32,
+    pub inherits: u32,
     pub lock: wrt_linux_lock,
-    pub reserved: [u64; 8usize],
+    pub reserved: [u64; 4usize],
 }
 unsafe extern "C" {
     /** Prepares a futex. On error it is left as it was.
- Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes; a kernel
- without inheritance), NO_MEMORY, SYSTEM. Cost: no system call.*/
+ Errors: INVALID_ARGUMENT (a rule of the config is broken; the memory is another object's),
+ UNSUPPORTED (reserved bytes; a kernel without inheritance), STATE (who prepared the memory never
+ finished), NO_MEMORY, SYSTEM. Cost: no system call; one to map, two to count CPUs for spinning.*/
     pub fn wrt_linux_futex_init(
         futex: *mut wrt_linux_futex,
         config: *const wrt_linux_futex_config,
@@ -3724,8 +3769,28 @@ unsafe extern "C" {
     pub fn wrt_linux_futex_interface(futex: *mut wrt_linux_futex) -> wrt_futex;
 }
 unsafe extern "C" {
-    /** The lock of a futex made with priority inheritance. It cannot fail itself; of another futex,
- the calls say STATE.*/
+    /** Waits like wrt_futex_wait(), until a point in time. deadline_ns: nanoseconds of the futex's
+ clock, CLOCK_MONOTONIC or CLOCK_REALTIME; one that is past does not wait, UINT64_MAX waits
+ without limit. When the realtime clock is set, such waits end by the new time. Errors: those of
+ wrt_futex_wait().*/
+    pub fn wrt_linux_futex_wait_until(
+        futex: *mut wrt_linux_futex,
+        expected: u32,
+        deadline_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** What a shared futex has in common with other processes, for those that were forked to make
+ theirs over it. Borrowed until deinit. Errors: STATE (not shared). Cost: constant.*/
+    pub fn wrt_linux_futex_shared(
+        futex: *const wrt_linux_futex,
+        memory_out: *mut *mut wrt_linux_shared,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The lock of a futex made with priority inheritance, or robust. It cannot fail itself; of another
+ futex, the calls say STATE.*/
     pub fn wrt_linux_futex_lock_interface(futex: *mut wrt_linux_futex) -> wrt_lock;
 }
 unsafe extern "C" {
@@ -3736,8 +3801,9 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Ends the futex: who waits leaves with STATE, and the call returns when they are gone. A zeroed
- one is accepted, so twice is harmless. Errors: STATE (its lock is held, moved, or after fork).*/
+    /** Ends the futex: who waits leaves with STATE, and the call returns when they are gone. What is
+ shared stays as it is, for the other processes. A zeroed one is accepted, so twice is harmless.
+ Errors: STATE (its lock is held, moved, or after fork).*/
     pub fn wrt_linux_futex_deinit(futex: *mut wrt_linux_futex) -> wrt_status;
 }
 /** An eventfd, as a wake hook for events.h: its descriptor gets readable. Caller-provided storage;
@@ -3779,6 +3845,216 @@ unsafe extern "C" {
     /** Closes the eventfd. A zeroed one is accepted, so twice is harmless. Errors: STATE (after fork:
  exec or the end of the child closes its copy).*/
     pub fn wrt_linux_wake_deinit(wake: *mut wrt_linux_wake) -> wrt_status;
+}
+pub const WRT_LINUX_SEMAPHORE_MAX: wrt_linux_sync_object_limit = 2147483647;
+pub const WRT_LINUX_WAIT_ANY_MAX: wrt_linux_sync_object_limit = 128;
+pub const WRT_LINUX_STRATEGY_COUNT: wrt_linux_sync_object_limit = 10;
+/// Bounds.
+pub type wrt_linux_sync_object_limit = ::core::ffi::c_uint;
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_semaphore {
+    pub futex: wrt_linux_futex,
+}
+unsafe extern "C" {
+    /** Prepares a semaphore that counts from config->initial_value. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (more than WRT_LINUX_SEMAPHORE_MAX; a rule of the config is broken),
+ UNSUPPORTED (inheritance or robust: nobody owns a semaphore), and those of
+ wrt_linux_futex_init().*/
+    pub fn wrt_linux_semaphore_init(
+        semaphore: *mut wrt_linux_semaphore,
+        config: *const wrt_linux_futex_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Takes one, and waits while there is none. Who comes at the right moment may be faster than who
+ waits. Errors: TIMED_OUT, INTERRUPTED (cancel), STATE (not initialised, deinitialised meanwhile,
+ after fork), SYSTEM.*/
+    pub fn wrt_linux_semaphore_acquire(
+        semaphore: *mut wrt_linux_semaphore,
+        timeout_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The same, until a point in time.
+    pub fn wrt_linux_semaphore_acquire_until(
+        semaphore: *mut wrt_linux_semaphore,
+        deadline_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Gives `count` back, and wakes as many that wait. It need not be who took them. Errors:
+ INVALID_ARGUMENT (count 0), LIMIT (beyond WRT_LINUX_SEMAPHORE_MAX; nothing was added), STATE,
+ SYSTEM.*/
+    pub fn wrt_linux_semaphore_release(
+        semaphore: *mut wrt_linux_semaphore,
+        count: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// How many there are now. Errors: STATE.
+    pub fn wrt_linux_semaphore_value(
+        semaphore: *const wrt_linux_semaphore,
+        value_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Ends the semaphore, as wrt_linux_futex_deinit(); no release may be under way.
+    pub fn wrt_linux_semaphore_deinit(semaphore: *mut wrt_linux_semaphore) -> wrt_status;
+}
+/** The fastest lock here: its word holds the number of the thread that owns it. Misuse is refused
+ as by wrt_linux_lock, which has more protocols and notices owners that end. Caller-provided
+ storage, not to be moved from init to deinit. Fields are private.*/
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_mutex {
+    pub futex: wrt_linux_futex,
+}
+unsafe extern "C" {
+    /** Prepares a mutex, free; with config->priority_inheritance its owner runs at the priority of the
+ most urgent waiter. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (an initial_value; a rule of the config is broken), UNSUPPORTED (robust:
+ wrt_linux_lock is), and those of wrt_linux_futex_init().*/
+    pub fn wrt_linux_mutex_init(
+        mutex: *mut wrt_linux_mutex,
+        config: *const wrt_linux_futex_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Takes the mutex. Errors: TIMED_OUT, INTERRUPTED (cancel), STATE (the caller holds it; the owner
+ ended without giving it back, noticed with inheritance only; not initialised, after fork),
+ UNSUPPORTED (a kernel without inheritance), SYSTEM.
+ Cost: one atomic exchange if it is free.*/
+    pub fn wrt_linux_mutex_lock(
+        mutex: *mut wrt_linux_mutex,
+        timeout_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The same, until a point in time.
+    pub fn wrt_linux_mutex_lock_until(
+        mutex: *mut wrt_linux_mutex,
+        deadline_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Gives the mutex back. Errors: STATE (the caller does not hold it), SYSTEM.
+ Cost: one atomic exchange if nobody waits.*/
+    pub fn wrt_linux_mutex_unlock(mutex: *mut wrt_linux_mutex) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The mutex as wrt_lock_lock() and the others take it. It cannot fail itself.
+    pub fn wrt_linux_mutex_interface(mutex: *mut wrt_linux_mutex) -> wrt_lock;
+}
+unsafe extern "C" {
+    /** Ends the mutex; a shared one stays as it is for the others. Errors: STATE (it is held, and not
+ shared; the caller holds it; moved, after fork).*/
+    pub fn wrt_linux_mutex_deinit(mutex: *mut wrt_linux_mutex) -> wrt_status;
+}
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_condition {
+    pub futex: wrt_linux_futex,
+}
+unsafe extern "C" {
+    /** Prepares a condition. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (an initial_value; a rule of the config is broken), UNSUPPORTED
+ (inheritance or robust: the mutex may have them), and those of wrt_linux_futex_init().*/
+    pub fn wrt_linux_condition_init(
+        condition: *mut wrt_linux_condition,
+        config: *const wrt_linux_futex_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Gives `mutex`, which the caller holds, back, waits for a signal, and takes it again, however the
+ wait ends. A signal after the mutex was given back is never lost; look again at what you wait
+ for, the wait may end early. Errors: TIMED_OUT, INTERRUPTED (cancel), with the mutex held; STATE
+ (the caller does not hold it; not initialised, deinitialised meanwhile), INVALID_ARGUMENT (a
+ shared condition with a mutex that is not), SYSTEM.*/
+    pub fn wrt_linux_condition_wait(
+        condition: *mut wrt_linux_condition,
+        mutex: *mut wrt_linux_mutex,
+        timeout_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The same, until a point in time.
+    pub fn wrt_linux_condition_wait_until(
+        condition: *mut wrt_linux_condition,
+        mutex: *mut wrt_linux_mutex,
+        deadline_ns: u64,
+        cancel: *mut wrt_cancel_token,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Wakes at most `count` threads that wait; UINT32_MAX: all. The mutex may be held or not. Errors:
+ INVALID_ARGUMENT (count 0), STATE, SYSTEM. Cost: no system call while nobody waits.*/
+    pub fn wrt_linux_condition_signal(
+        condition: *mut wrt_linux_condition,
+        count: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Ends the condition, as wrt_linux_futex_deinit().
+    pub fn wrt_linux_condition_deinit(condition: *mut wrt_linux_condition) -> wrt_status;
+}
+/// One of the futexes that a wait is for.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_futex_wait {
+    pub futex: *mut wrt_linux_futex,
+    pub expected: u32,
+    pub reserved: u32,
+}
+unsafe extern "C" {
+    /** Waits until one of `count` futexes is woken, or its word is not what is expected; *index_out is
+ which. waits: borrowed for the call; count: 1 to WRT_LINUX_WAIT_ANY_MAX.
+ Errors: TIMED_OUT, INTERRUPTED (cancel), UNSUPPORTED (one is a lock; reserved bytes), STATE,
+ INVALID_ARGUMENT, SYSTEM. Cost: one futex_waitv; where there is none, a wait on the first word
+ that looks at the others every 2 ms.*/
+    pub fn wrt_linux_futex_wait_any(
+        waits: *const wrt_linux_futex_wait,
+        count: u32,
+        timeout_ns: u64,
+        cancel: *mut wrt_cancel_token,
+        index_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Asks the kernel whether it has futex_waitv: ENFORCED, or PARTIAL with the reason. Cost: one
+ system call.*/
+    pub fn wrt_linux_futex_wait_any_query(
+        enforcement_out: *mut wrt_enforcement,
+    ) -> wrt_status;
+}
+/// One way to lock or to hand over, measured.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_futex_strategy {
+    pub name: *const ::core::ffi::c_char,
+    pub operations: u64,
+    pub nanoseconds: u64,
+    pub wait_calls: u64,
+}
+unsafe extern "C" {
+    /** Measures, in this process, what locks cost that nobody else wants, and what it takes two threads
+ to hand a word to and fro. operations: 1 to 10,000,000 of each, hand-overs are a hundredth of it.
+ Rows are written in one order, at most `capacity`; *count_out is how many.
+ Errors: INVALID_ARGUMENT, NO_MEMORY (for a thread), UNSUPPORTED (no inheritance here), SYSTEM.
+ Cost: as much as it measures, seconds where CPUs are busy. One thread, which is gone at the end.*/
+    pub fn wrt_linux_benchmark_futex_strategies(
+        operations: u32,
+        rows_out: *mut wrt_linux_futex_strategy,
+        capacity: u32,
+        count_out: *mut u32,
+    ) -> wrt_status;
 }
 pub const WRT_LINUX_REALTIME_PRIORITY_DEFAULT: wrt_linux_thread_system_default = 10;
 pub const WRT_LINUX_NICE_STEP_DEFAULT: wrt_linux_thread_system_default = 10;

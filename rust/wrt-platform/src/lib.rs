@@ -90,6 +90,10 @@ pub use linux::slot_pool::{LinuxSlotPoolBuilder, SlotPool, SlotPoolBuilder};
 #[cfg(all(feature = "alloc", target_os = "linux"))]
 pub use linux::sync::{LinuxFutex, LinuxFutexBuilder, LinuxLock, LinuxLockBuilder};
 #[cfg(all(feature = "alloc", target_os = "linux"))]
+pub use linux::sync_objects::{
+    LinuxCondition, LinuxMutex, LinuxSemaphore, benchmark_futex_strategies,
+};
+#[cfg(all(feature = "alloc", target_os = "linux"))]
 pub use linux::threading::{LinuxThreadSystem, LinuxThreadSystemBuilder};
 pub use lock::{Lock, LockGuard, LockProtocol};
 pub use memory::{Memory, MemoryBuilder};

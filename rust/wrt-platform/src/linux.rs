@@ -24,4 +24,6 @@ pub mod perf;
 #[cfg(feature = "alloc")]
 pub mod sync;
 #[cfg(feature = "alloc")]
+pub mod sync_objects;
+#[cfg(feature = "alloc")]
 pub mod threading;

@@ -1,14 +1,20 @@
 //! Futexes, locks and wake hooks of Linux. Mirrors `wrt_platform/linux/sync.h`.
 
-use core::mem;
+use core::{mem, ptr};
 
 use wrt_platform_sys as sys;
 pub use wrt_platform_sys::wrt_linux_futex_usage as LinuxFutexUsage;
+pub use wrt_platform_sys::wrt_linux_shared as LinuxShared;
 
+use crate::cancel::CancelToken;
 use crate::error::{Result, check};
 use crate::lock::{Lock, LockProtocol};
 use crate::shared::Shared;
 use crate::sync::FutexLike;
+
+pub(crate) fn raw_token(cancel: Option<&CancelToken>) -> *mut sys::wrt_cancel_token {
+    cancel.map_or(ptr::null_mut(), CancelToken::as_raw)
+}
 
 /// A word with FUTEX_WAIT and FUTEX_WAKE; made by [`LinuxFutexBuilder`]. `Send` and `Sync`. A forked
 /// child can't use it.
@@ -25,9 +31,35 @@ unsafe impl FutexLike for LinuxFutex {
 }
 
 impl LinuxFutex {
-    /// What a futex made with priority inheritance is; of another one, it says `State`.
+    /// What a futex made with priority inheritance, or robust, is; of another one, it says `State`.
     pub fn as_lock(&self) -> LinuxFutexLock<'_> {
         LinuxFutexLock { futex: self }
+    }
+
+    /// Waits like [`wait`](FutexLike::wait), until a point in time: nanoseconds of CLOCK_MONOTONIC,
+    /// or CLOCK_REALTIME when made with the realtime clock.
+    pub fn wait_until(
+        &self,
+        expected: u32,
+        deadline_ns: u64,
+        cancel: Option<&CancelToken>,
+    ) -> Result<()> {
+        let (raw, cancel) = (self.raw.get(), raw_token(cancel));
+        // SAFETY: `raw` is initialised; the token is live or null.
+        check(unsafe { sys::wrt_linux_futex_wait_until(raw, expected, deadline_ns, cancel) })
+    }
+
+    /// What a shared futex has in common with other processes: a forked child makes its own over it.
+    /// Borrowed from the futex. `State` if it is not shared.
+    pub fn memory(&self) -> Result<*mut LinuxShared> {
+        let mut memory = ptr::null_mut();
+        // SAFETY: `raw` is initialised.
+        check(unsafe { sys::wrt_linux_futex_shared(self.raw.get(), &raw mut memory) })?;
+        Ok(memory)
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut sys::wrt_linux_futex {
+        self.raw.get()
     }
 
     /// How the futex has been used so far.
@@ -57,8 +89,11 @@ unsafe impl Lock for LinuxFutexLock<'_> {
 /// Collects settings; the rules of linux/sync.h are checked by [`build`](Self::build).
 #[must_use]
 pub struct LinuxFutexBuilder {
-    config: sys::wrt_linux_futex_config,
+    pub(crate) config: sys::wrt_linux_futex_config,
 }
+
+// SAFETY: what it points to is shared between processes, and so between threads.
+unsafe impl Send for LinuxFutexBuilder {}
 
 impl LinuxFutexBuilder {
     /// Starts with the defaults.
@@ -84,6 +119,44 @@ impl LinuxFutexBuilder {
     /// Makes a lock instead of a word: [`as_lock`](LinuxFutex::as_lock).
     pub const fn with_priority_inheritance(mut self, value: bool) -> Self {
         self.config.priority_inheritance = value;
+        self
+    }
+
+    /// The same as [`with_spin`](Self::with_spin).
+    pub const fn with_spin_count(self, value: u32) -> Self {
+        self.with_spin(value)
+    }
+
+    /// Nanoseconds between two looks, at most 10,000; without it, one pause of the processor.
+    pub const fn with_backoff_ns(mut self, value: u32) -> Self {
+        self.config.backoff_ns = value;
+        self
+    }
+
+    /// Makes a lock instead of a word, which notices an owner that ended.
+    pub const fn with_robust(mut self, value: bool) -> Self {
+        self.config.robust = value;
+        self
+    }
+
+    /// Between processes: those that this one forks, or `with_memory`, those that map it.
+    pub const fn with_shared(mut self, value: bool) -> Self {
+        self.config.shared = value;
+        self
+    }
+
+    /// Deadlines are on CLOCK_REALTIME, and move when that clock is set.
+    pub const fn with_realtime_clock(mut self, value: bool) -> Self {
+        self.config.realtime_clock = value;
+        self
+    }
+
+    /// What processes share, in a shared mapping; all zero before the first comes.
+    ///
+    /// # Safety
+    /// It is live, and used as nothing else, until what is made over it is gone.
+    pub const unsafe fn with_memory(mut self, memory: *mut LinuxShared) -> Self {
+        self.config.memory = memory;
         self
     }
 
@@ -120,6 +193,17 @@ unsafe impl Lock for LinuxLock {
     }
 }
 
+impl LinuxLock {
+    /// What a shared lock has in common with other processes: a forked child makes its own over it.
+    /// Borrowed from the lock. `State` if it is not shared.
+    pub fn memory(&self) -> Result<*mut LinuxShared> {
+        let mut memory = ptr::null_mut();
+        // SAFETY: `raw` is initialised.
+        check(unsafe { sys::wrt_linux_lock_shared(self.raw.get(), &raw mut memory) })?;
+        Ok(memory)
+    }
+}
+
 /// Collects settings; the rules of linux/sync.h are checked by [`build`](Self::build).
 #[must_use]
 pub struct LinuxLockBuilder {
@@ -151,6 +235,21 @@ impl LinuxLockBuilder {
     /// Notices an owner that ended while it held the lock.
     pub const fn with_robust(mut self, value: bool) -> Self {
         self.config.robust = value;
+        self
+    }
+
+    /// Between processes: those that this one forks, or `with_memory`, those that map it.
+    pub const fn with_shared(mut self, value: bool) -> Self {
+        self.config.shared = value;
+        self
+    }
+
+    /// What processes share, in a shared mapping; all zero before the first comes.
+    ///
+    /// # Safety
+    /// It is live, and used as nothing else, until what is made over it is gone.
+    pub const unsafe fn with_memory(mut self, memory: *mut LinuxShared) -> Self {
+        self.config.memory = memory;
         self
     }
 
