@@ -19,7 +19,7 @@ fn statistics_follow_what_is_touched() {
     let size = pages.size();
     allocator.madvise(&pages, 0, size, MadviseFlags::SEQUENTIAL).unwrap();
     let outside = allocator.madvise(&pages, 0, size + 1, MadviseFlags::SEQUENTIAL);
-    assert_eq!(outside.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(outside.unwrap_err().kind, ErrorKind::InvalidArgument);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn nodes_are_bound_and_contradictions_refused() {
         assert_ne!(allocator.report().unwrap().numa.state, EnforcementState::NotAsked);
         let other = LinuxAllocatorBuilder::new().with_numa_node(node.id);
         let refused = other.with_preferred_node(node.id + 1).build();
-        assert_eq!(refused.err().unwrap().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(refused.err().unwrap().kind, ErrorKind::InvalidArgument);
     }
     let interleaved = LinuxAllocatorBuilder::new()
         .with_numa_policy(NumaPolicy::Interleave)
@@ -51,7 +51,7 @@ fn huge_pages_say_what_they_came_to() {
     assert_eq!(report.page_kind, allocator.get_memory_stats(&pages).unwrap().page_kind);
     let refused = LinuxAllocatorBuilder::new().with_huge_pages(true);
     let refused = refused.with_custom_flags(MmapFlags::SHARED | MmapFlags::NORESERVE).build();
-    assert_eq!(refused.err().unwrap().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(refused.err().unwrap().kind, ErrorKind::InvalidArgument);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_slot_comes_back_clean_with_its_image() {
         assert!(pages.memory()[..100_000] == image);
         assert!(pages.memory()[100_000..].iter().all(|byte| *byte == 0));
         pages.memory_mut().fill(0xEE);
-        assert_eq!(pool.allocate(4, None).err().unwrap().kind(), ErrorKind::Busy);
+        assert_eq!(pool.allocate(4, None).err().unwrap().kind, ErrorKind::Busy);
     }
     assert_eq!(pool.report().unwrap().cleaned_bytes, 3 * 4 * 65536);
 }
