@@ -254,7 +254,7 @@ def test_a_deadline_is_a_point_in_time(realtime: bool) -> None:
     ours = LinuxMutex(settings)
     ours.lock()
 
-    def in_condition(end: int, token: CancelToken | None) -> None:
+    def in_condition(end: int | None, token: CancelToken | None) -> None:
         while True:
             condition.wait_until(ours, end, token)
 

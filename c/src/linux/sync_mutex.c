@@ -56,6 +56,19 @@ wrt_status wrt_linux_mutex_deinit(wrt_linux_mutex *mutex)
     return wrt__futex_deinit(__func__, mutex == NULL ? NULL : &mutex->futex);
 }
 
+/* ---- Hand-overs ---- */
+
+/* What the kernel hands over, takes or frees, tools that watch memory can't see; these they can. */
+static void say_given(wrt_linux_mutex *mutex)
+{
+    (void)wrt__add(&mutex->futex.state->waiting, 1);
+}
+
+static inline void see_given(const wrt_linux_mutex *mutex)
+{
+    if (mutex->futex.inherits != 0) (void)wrt__load_acquire(&mutex->futex.state->waiting);
+}
+
 /* ---- Taking it, without inheritance ---- */
 
 /* Says that somebody waits; true if it was free, and is taken. */
@@ -147,18 +160,6 @@ static wrt_status fail_to_lock(const char *operation, int code)
     }
 }
 
-/* The kernel's hand-over is not to be seen by tools that watch memory; these two loads and stores
- * are. */
-static void say_given(wrt_linux_mutex *mutex)
-{
-    (void)wrt__add(&mutex->futex.state->waiting, 1);
-}
-
-static void see_given(const wrt_linux_mutex *mutex)
-{
-    (void)wrt__load_acquire(&mutex->futex.state->waiting);
-}
-
 static wrt_status take_inheriting(wrt_linux_mutex *mutex, const wrt__limit *limit)
 {
     const int flags = wrt__futex_flags(&mutex->futex);
@@ -171,6 +172,7 @@ static wrt_status take_inheriting(wrt_linux_mutex *mutex, const wrt__limit *limi
         code =
             end_ns == 0 ? ETIMEDOUT : lock_until(&mutex->futex.state->word, flags, limit, end_ns);
         if (code == 0) {
+            (void)wrt__load_acquire(&mutex->futex.state->word);
             see_given(mutex);
             return WRT_OK;
         }
@@ -205,6 +207,13 @@ static inline bool exchange(wrt_linux_mutex *mutex, uint32_t from, uint32_t to)
     return wrt__compare_exchange(&mutex->futex.state->word, &from, to);
 }
 
+static inline bool take_free(wrt_linux_mutex *mutex)
+{
+    if (!exchange(mutex, 0, wrt__thread_number())) return false;
+    see_given(mutex);
+    return true;
+}
+
 static inline bool is_usable(const wrt_linux_mutex *mutex)
 {
     return mutex != NULL && mutex->futex.self == &mutex->futex &&
@@ -217,7 +226,7 @@ wrt_status wrt_linux_mutex_lock(wrt_linux_mutex *mutex, uint64_t timeout_ns,
     wrt__limit limit;
 
     if (!is_usable(mutex)) return check(__func__, mutex);
-    if (exchange(mutex, 0, wrt__thread_number())) return WRT_OK;
+    if (take_free(mutex)) return WRT_OK;
     const wrt_status status = wrt__limit_after(&limit, __func__, timeout_ns, cancel);
     return status == WRT_OK ? take(mutex, &limit) : status;
 }
@@ -226,7 +235,7 @@ wrt_status wrt_linux_mutex_lock_until(wrt_linux_mutex *mutex, uint64_t deadline_
                                       wrt_cancel_token *cancel)
 {
     if (!is_usable(mutex)) return check(__func__, mutex);
-    if (exchange(mutex, 0, wrt__thread_number())) return WRT_OK;
+    if (take_free(mutex)) return WRT_OK;
     const wrt__limit limit = wrt__limit_at(__func__, &mutex->futex, deadline_ns, cancel);
     return take(mutex, &limit);
 }

@@ -147,9 +147,11 @@ struct wrt_linux_futex {
     uint32_t closing;    /* atomic: deinit has begun */
     uint32_t spin;
     uint32_t backoff_ns;
-    uint32_t window;          /* atomic: how many looks were of use of late */
-    uint32_t spins;           /* atomic */
-    uint32_t spin_hits;       /* atomic */
+    uint32_t window;    /* atomic: how many looks were of use of late */
+    uint32_t spins;     /* atomic */
+    uint32_t spin_hits; /* atomic */
+    uint32_t probe;     /* atomic: how rarely the whole window is tried */
+    uint32_t padding;
     uint32_t spin_turns;      /* atomic: counts the waits that might look */
     uint32_t may_spin;        /* atomic: there is a second CPU */
     uint32_t fork_generation; /* of the process that made it */
