@@ -3742,6 +3742,8 @@ pub struct wrt_linux_futex {
     pub window: u32,
     pub spins: u32,
     pub spin_hits: u32,
+    pub probe: u32,
+    pub padding: u32,
     pub spin_turns: u32,
     pub may_spin: u32,
     pub fork_generation: u32,
