@@ -214,7 +214,7 @@ class LinuxAllocator(PageAllocator):
             status = lib.wrt_linux_allocator_memory_stats(self._raw, pages._raw, raw)
         check(status)
         numbers = [getattr(raw, name) for name in LinuxMemoryStats._fields[:-1]]
-        return LinuxMemoryStats(*numbers, LinuxPageKind(raw.page_kind))
+        return LinuxMemoryStats._make([*numbers, LinuxPageKind(raw.page_kind)])
 
 
 class LinuxAllocatorBuilder:

@@ -57,7 +57,8 @@ class SlotPool(PageAllocator):
         raw = ffi.new("wrt_linux_slot_pool_report *")
         self._query(lib.wrt_linux_slot_pool_query, raw)
         counts = [getattr(raw, name) for name in SlotPoolReport._fields[:-2]]
-        return SlotPoolReport(*counts, enforcement_of(raw.slots), enforcement_of(raw.cleaning))
+        holds = enforcement_of(raw.slots), enforcement_of(raw.cleaning)
+        return SlotPoolReport._make([*counts, *holds])
 
 
 class LinuxSlotPoolBuilder:
