@@ -9,7 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from wrt_platform._native import ffi, lib
-from wrt_platform.linux.memory import LinuxAllocatorBuilder
+from wrt_platform.linux.memory import (
+    LinuxAllocatorBuilder,
+    MmapFlags,
+    NumaPolicy,
+    ThpMode,
+)
+from wrt_platform.linux.slot_pool import LinuxSlotPoolBuilder
 from wrt_platform.memory_account import CountedAllocatorBuilder, MemoryAccountBuilder
 from wrt_platform.page_allocator import PageAllocator, VerificationLevel
 from wrt_platform.qnx.arena import QnxArenaAllocatorBuilder
@@ -61,6 +67,15 @@ def qnx_arena(level: VerificationLevel, interval: int) -> PageAllocator:
     return builder.with_verification_level(level).with_sampling_interval(interval).build()
 
 
+def slots(keep_bytes: int = 0, slot_count: int = 0) -> Build:
+    def build(level: VerificationLevel, interval: int) -> PageAllocator:
+        builder = LinuxSlotPoolBuilder().with_maximum_pages(MAXIMUM).with_keep_bytes(keep_bytes)
+        builder.with_slot_count(slot_count)
+        return builder.with_verification_level(level).with_sampling_interval(interval).build()
+
+    return build
+
+
 def counted(inner: Build, views: int = 1) -> Build:
     """Views over an allocator, each with an account of its own."""
 
@@ -92,6 +107,12 @@ BACKENDS: dict[str, Build] = {
             .with_name("conformance")
         )
     ),
+    "linux-shared": linux(lambda builder: builder.with_custom_flags(MmapFlags.SHARED)),
+    "linux-huge-pages": linux(lambda builder: builder.with_huge_pages().with_guard_pages()),
+    "linux-thp": linux(lambda builder: builder.with_thp_mode(ThpMode.ALWAYS)),
+    "linux-node": linux(lambda builder: builder.with_numa_policy(NumaPolicy.INTERLEAVE)),
+    "slots": slots(),
+    "slots-kept-little": slots(keep_bytes=8192, slot_count=5),
     "qnx": qnx(),
     "qnx-guarded": qnx(lambda builder: builder.with_guard_pages().with_guard_bytes(1 << 20)),
     "qnx-lazy": qnx(lambda builder: builder.with_lazy()),

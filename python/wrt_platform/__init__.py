@@ -69,6 +69,9 @@ if TYPE_CHECKING:
     from wrt_platform.linux.sandbox import SandboxBuilder as SandboxBuilder
     from wrt_platform.linux.sandbox import SandboxPool as SandboxPool
     from wrt_platform.linux.sandbox import SandboxPoolBuilder as SandboxPoolBuilder
+    from wrt_platform.linux.slot_pool import LinuxSlotPoolBuilder as LinuxSlotPoolBuilder
+    from wrt_platform.linux.slot_pool import SlotPool as SlotPool
+    from wrt_platform.linux.slot_pool import SlotPoolBuilder as SlotPoolBuilder
     from wrt_platform.linux.sync import LinuxFutex as LinuxFutex
     from wrt_platform.linux.sync import LinuxFutexBuilder as LinuxFutexBuilder
     from wrt_platform.linux.sync import LinuxLock as LinuxLock
@@ -183,6 +186,7 @@ _HOMES = {
     "layout": "Layout",
     "limits": "Limits RunLimits",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
+    "linux.slot_pool": "LinuxSlotPoolBuilder SlotPool SlotPoolBuilder",
     "linux.sandbox": "Sandbox SandboxBuilder SandboxPool SandboxPoolBuilder",
     "linux.perf": "PerfCounter PerfEvent PerfEventBuilder profile",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",

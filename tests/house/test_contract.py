@@ -60,8 +60,10 @@ def builder_name(config: str) -> str:
 
 
 def builder_methods(config: str) -> set[str]:
-    """One for each field that a caller sets; sizes and counts come with what they count."""
+    """One for each field that a caller sets; sizes and counts come with what they count, and what
+    says that a field is set with that field."""
     names = [name for name, _ in fields(config) if name not in ("struct_size", "reserved")]
+    names = [name for name in names if name.removeprefix("has_") not in {*names} - {name}]
     names = [name for name in names if not name.endswith(("_count", "_size")) or alone(name)]
     return {ALIASES.get((config, name), f"with_{name}") for name in names}
 

@@ -426,7 +426,8 @@ def test_two_processes_count_on_one_semaphore(shared: mmap.mmap) -> None:
         fro.acquire(LONG)
     child.join()
     assert (to.value, fro.value) == (0, 0)
-    to.close(), fro.close()
+    to.close()
+    fro.close()
 
 
 # ---- Mutexes ----

@@ -37,6 +37,9 @@ what = pytest.mark.parametrize(
         "condition",
         "condition spin",
         "condition inherits",
+        "turns",
+        "turns inherits",
+        "turns spin",
     ],
 )
 

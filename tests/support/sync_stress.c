@@ -7,6 +7,7 @@
 #include "wrt_platform/linux/sync_objects.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,12 +89,29 @@ static void *get_by_condition(void *unused)
     return unused;
 }
 
+/* ---- Turns: each is signalled once, so one that is lost is not made up for ---- */
+
+static void *take_turns(void *number)
+{
+    const uint32_t own = (uint32_t)(uintptr_t)number % 2;
+
+    for (uint32_t i = 0; i < rounds; i++) {
+        MUST(wrt_linux_mutex_lock(&mutex, LONG_NS, NULL));
+        while (count % 2 != own) MUST(wrt_linux_condition_wait(&changed, &mutex, LONG_NS, NULL));
+        count++;
+        MUST(wrt_linux_mutex_unlock(&mutex));
+        MUST(wrt_linux_condition_signal(&changed, 1));
+    }
+    return NULL;
+}
+
 /* ---- Counters that something guards, or nothing ---- */
 
 static void *count_by_mutex(void *unused)
 {
     for (uint32_t i = 0; i < rounds; i++) {
         MUST(wrt_linux_mutex_lock(&mutex, i % 2 == 0 ? LONG_NS : UINT64_MAX, NULL));
+        if (i % 16 == 0) (void)sched_yield(); /* so that several wait */
         count++;
         MUST(wrt_linux_mutex_unlock(&mutex));
     }
@@ -118,14 +136,14 @@ static void *count_by_nothing(void *unused)
 
 /* ---- All of them ---- */
 
-static void run(void *(*even)(void *), void *(*odd)(void *))
+static void run(uintptr_t thread_count, void *(*even)(void *), void *(*odd)(void *))
 {
     pthread_t threads[THREADS];
 
-    for (int i = 0; i < THREADS; i++) {
-        EXPECT(pthread_create(&threads[i], NULL, i % 2 == 0 ? even : odd, NULL) == 0);
+    for (uintptr_t i = 0; i < thread_count; i++) {
+        EXPECT(pthread_create(&threads[i], NULL, i % 2 == 0 ? even : odd, (void *)i) == 0);
     }
-    for (int i = 0; i < THREADS; i++) EXPECT(pthread_join(threads[i], NULL) == 0);
+    for (uintptr_t i = 0; i < thread_count; i++) EXPECT(pthread_join(threads[i], NULL) == 0);
 }
 
 static void make(uint32_t in_room, bool inherits, uint32_t spin)
@@ -159,19 +177,22 @@ int main(int argument_count, char **arguments)
     if (argument_count == 3) rounds = (uint32_t)strtoul(arguments[2], NULL, 10);
     make(strstr(what, "guard") != NULL ? 1 : SLOTS, inherits, spin);
     if (strncmp(what, "semaphore", 9) == 0) {
-        run(put_by_semaphore, get_by_semaphore);
+        run(THREADS, put_by_semaphore, get_by_semaphore);
     } else if (strncmp(what, "condition", 9) == 0) {
-        run(put_by_condition, get_by_condition);
+        run(THREADS, put_by_condition, get_by_condition);
         expected = (uint64_t)rounds * THREADS / 2;
+    } else if (strncmp(what, "turns", 5) == 0) {
+        run(2, take_turns, take_turns);
+        expected = (uint64_t)rounds * 2;
     } else if (strncmp(what, "mutex", 5) == 0) {
-        run(count_by_mutex, count_by_mutex);
+        run(THREADS, count_by_mutex, count_by_mutex);
         expected = (uint64_t)rounds * THREADS;
     } else if (strncmp(what, "guard", 5) == 0) {
-        run(count_by_semaphore, count_by_semaphore);
+        run(THREADS, count_by_semaphore, count_by_semaphore);
         expected = (uint64_t)rounds * THREADS;
     } else {
         EXPECT(strcmp(what, "race") == 0);
-        run(count_by_nothing, count_by_nothing);
+        run(THREADS, count_by_nothing, count_by_nothing);
     }
     EXPECT(count == expected);
     EXPECT(items == 0);

@@ -70,7 +70,9 @@ static size_t edge_of(const wrt_page_reserve *reserve)
 static size_t reservation_size(const wrt__reservation *of, uint32_t maximum_pages)
 {
     const uint64_t edges = 2 * (uint64_t)edge_of(of->reserve) + of->front_bytes;
-    const uint64_t size = edges + (uint64_t)maximum_pages * WRT_PAGE_SIZE;
+    const uint64_t unit = of->unit_bytes != 0 ? of->unit_bytes : WRT_PAGE_SIZE; /* powers of two */
+    const uint64_t memory = ((uint64_t)maximum_pages * WRT_PAGE_SIZE + unit - 1) & ~(unit - 1);
+    const uint64_t size = edges + memory;
     const size_t most = SIZE_MAX;
 
     if (size > most) return 0;

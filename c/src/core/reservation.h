@@ -38,6 +38,7 @@ typedef struct wrt__reservation {
     void *allocator; /* the owner of its pages */
     wrt_page_reserve *reserve;
     size_t front_bytes; /* of the backend's own, at the start of each reservation */
+    size_t unit_bytes;  /* the memory of a reservation is a multiple of it; 0: of its pages */
 } wrt__reservation;
 
 /* Reads what all configs of such allocators have. Errors: INVALID_ARGUMENT. */

@@ -1,16 +1,18 @@
-/* Linear memory from Linux: what core/reservation.c asks of a system. One mapping an allocation,
- * private and anonymous, or of a file in memory where only that can carry a name. */
+/* Linear memory from Linux: what core/reservation.c asks of a system, the part that gives access.
+ * Huge pages from the pool are opened one at a time, and filled at once: behind a limit of their
+ * own, of a node or of a control group, a touch that finds none would be SIGBUS. */
 #include "memory.h"
 
 #include "../core/fail.h"
-#include "../core/reservation.h"
 
 /* ---- Access ---- */
 
-static wrt_status fail_for_memory(const char *operation, const char *reason, uint64_t bytes)
+wrt_status wrt__fail_for_memory(const char *operation, const char *reason, uint64_t bytes)
 {
     const int code = errno;
-    const wrt_status status = code == ENOMEM || code == EAGAIN ? WRT_ERR_NO_MEMORY : WRT_ERR_SYSTEM;
+    /* EFAULT is what populating says where a touch would be SIGBUS. */
+    const bool is_short = code == ENOMEM || code == EAGAIN || code == EFAULT;
+    const wrt_status status = is_short ? WRT_ERR_NO_MEMORY : WRT_ERR_SYSTEM;
 
     return wrt_fail_system(status, operation, reason, code, bytes, 0);
 }
@@ -42,11 +44,11 @@ static int populate(const wrt_linux_allocator *allocator, uint8_t *start, size_t
 
 /* What the config asks for memory that has just become accessible. */
 static wrt_status hold_in_memory(const char *operation, const wrt_linux_allocator *allocator,
-                                 uint8_t *start, size_t size)
+                                 uint8_t *start, size_t size, bool is_from_pool)
 {
-    if (allocator->populate && populate(allocator, start, size) != 0) {
-        return fail_for_memory(operation, "populating {0} bytes failed: there is not that much",
-                               size);
+    if ((allocator->populate || is_from_pool) && populate(allocator, start, size) != 0) {
+        return wrt__fail_for_memory(operation,
+                                    "populating {0} bytes failed: there is not that much", size);
     }
     if (allocator->mlock && wrt__sys_mlock(start, size) != 0) {
         return fail_for_lock(operation, size);
@@ -57,35 +59,63 @@ static wrt_status hold_in_memory(const char *operation, const wrt_linux_allocato
 /* Gives memory and access back, so that the range is as it was before. */
 static void take_access(const wrt_linux_allocator *allocator, uint8_t *start, size_t size)
 {
-    const bool is_file = allocator->name_source == WRT_LINUX_NAME_MEMFD;
+    const bool is_shared = wrt__linux_is_shared(allocator);
 
     (void)munlock(start, size); /* what is locked can't be given back */
-    (void)madvise(start, size, is_file ? MADV_REMOVE : MADV_DONTNEED);
+    (void)madvise(start, size, is_shared ? MADV_REMOVE : MADV_DONTNEED);
     (void)mprotect(start, size, PROT_NONE);
+}
+
+static wrt_status open_range(const char *operation, const wrt_linux_allocator *allocator,
+                             uint8_t *start, size_t size, bool is_from_pool)
+{
+    if (wrt__sys_mprotect(start, size, PROT_READ | PROT_WRITE) != 0) {
+        return wrt__fail_for_memory(operation,
+                                    "mprotect of {0} bytes failed: the system commits no more "
+                                    "memory, or has no more mappings (vm.max_map_count)",
+                                    size);
+    }
+    const wrt_status status = hold_in_memory(operation, allocator, start, size, is_from_pool);
+    if (status != WRT_OK) take_access(allocator, start, size);
+    return status;
+}
+
+/* Opens as many huge pages as are needed. What lies between the pages and the border of a huge page
+ * could be written before it is given out, so it is cleared then. */
+static wrt_status open_huge(const char *operation, const wrt_linux_allocator *allocator,
+                            const wrt_pages *pages, size_t size, wrt__page_note *note)
+{
+    const size_t begin = (size_t)pages->page_count * WRT_PAGE_SIZE;
+    const size_t end = (begin + size + note->unit - 1) & ~(size_t)(note->unit - 1);
+    const size_t opened = note->opened;
+
+    if (end > opened) {
+        const wrt_status status =
+            open_range(operation, allocator, pages->base + opened, end - opened, true);
+        if (status != WRT_OK) return status;
+        note->opened = end;
+    }
+    const size_t known_end = begin + size < opened ? begin + size : opened;
+    if (known_end > begin) memset(pages->base + begin, 0, known_end - begin);
+    return WRT_OK;
 }
 
 static wrt_status give_access(const char *operation, void *context, const wrt_pages *pages,
                               size_t size)
 {
     const wrt_linux_allocator *allocator = context;
-    uint8_t *start = pages->base + (size_t)pages->page_count * WRT_PAGE_SIZE;
+    wrt__page_note *note = wrt__linux_note(allocator, pages);
 
-    if (wrt__sys_mprotect(start, size, PROT_READ | PROT_WRITE) != 0) {
-        return fail_for_memory(operation,
-                               "mprotect of {0} bytes failed: the system commits no more memory, "
-                               "or has no more mappings (vm.max_map_count)",
-                               size);
-    }
-    const wrt_status status = hold_in_memory(operation, allocator, start, size);
-    if (status != WRT_OK) take_access(allocator, start, size);
-    return status;
+    if (note != NULL && note->unit != 0) return open_huge(operation, allocator, pages, size, note);
+    uint8_t *start = pages->base + (size_t)pages->page_count * WRT_PAGE_SIZE;
+    return open_range(operation, allocator, start, size, false);
 }
 
 static wrt_status open_edge(const char *operation, void *context, uint8_t *start, size_t size)
 {
     (void)context;
     if (wrt__sys_mprotect(start, size, PROT_READ | PROT_WRITE) == 0) return WRT_OK;
-    return fail_for_memory(operation, "mprotect of a canary page, {0} bytes, failed", size);
+    return wrt__fail_for_memory(operation, "mprotect of a canary page, {0} bytes, failed", size);
 }
 
 static int system_protection(uint32_t protection)
@@ -94,65 +124,44 @@ static int system_protection(uint32_t protection)
     return (protection & WRT_PROTECTION_READ) != 0 ? PROT_READ : PROT_NONE;
 }
 
+/* Of huge pages only whole ones can be protected; the last one ends with the accessible pages. */
+static wrt_status fit_to_unit(const char *operation, const wrt_pages *pages, size_t offset,
+                              size_t *size, const wrt__page_note *note)
+{
+    const size_t accessible = (size_t)pages->page_count * WRT_PAGE_SIZE;
+
+    if (note == NULL || note->unit == 0) return WRT_OK;
+    if (offset + *size == accessible) *size = note->opened - offset;
+    if ((offset | *size) % note->unit == 0) return WRT_OK;
+    return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
+                           "offset {0} or size is not a multiple of the huge pages that this "
+                           "memory is made of, {1} bytes",
+                           offset, note->unit);
+}
+
 static wrt_status set_protection(const char *operation, void *context, const wrt_pages *pages,
                                  size_t offset, size_t size, uint32_t protection)
 {
-    (void)context;
+    const wrt_status status =
+        fit_to_unit(operation, pages, offset, &size, wrt__linux_note(context, pages));
+
+    if (status != WRT_OK) return status;
     if (wrt__sys_mprotect(pages->base + offset, size, system_protection(protection)) == 0) {
         return WRT_OK;
     }
-    return fail_for_memory(operation,
-                           "mprotect of {0} bytes failed: the system has no more mappings "
-                           "(vm.max_map_count)",
-                           size);
+    return wrt__fail_for_memory(operation,
+                                "mprotect of {0} bytes failed: the system has no more mappings "
+                                "(vm.max_map_count)",
+                                size);
 }
 
-/* ---- Reservation ---- */
-
-/* Shared, since a private mapping of a file has each written page twice. */
-static void *map_named_file(const wrt_linux_allocator *allocator, size_t size)
-{
-    const int descriptor = wrt__sys_memfd(allocator->name, size);
-    if (descriptor < 0) return MAP_FAILED;
-
-    void *start = wrt__sys_mmap(size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, descriptor);
-    const int code = errno;
-    close(descriptor);
-    errno = code;
-    return start;
-}
-
-static void *map_reservation(const wrt_linux_allocator *allocator, size_t size)
-{
-    if (allocator->name_source == WRT_LINUX_NAME_MEMFD) return map_named_file(allocator, size);
-
-    void *start = wrt__sys_mmap(size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
-    if (start != MAP_FAILED && allocator->name_source == WRT_LINUX_NAME_ANON) {
-        (void)wrt__sys_name(start, size, allocator->name); /* a name is never worth a failure */
-    }
-    return start;
-}
-
-static wrt_status map(const char *operation, void *context, size_t size, void **start_out)
-{
-    void *start = map_reservation(context, size);
-
-    if (start == MAP_FAILED) {
-        return fail_for_memory(operation,
-                               "reserving {0} bytes of addresses failed: RLIMIT_AS (ulimit -v), "
-                               "vm.max_map_count or the address space is too small; ask for fewer "
-                               "maximum_pages",
-                               size);
-    }
-    *start_out = start;
-    return WRT_OK;
-}
+/* ---- The calls of a reservation ---- */
 
 static wrt_status unmap(const char *operation, void *context, const wrt_pages *pages)
 {
     (void)context;
     if (wrt__sys_munmap(pages->reservation, pages->reserved_size) == 0) return WRT_OK;
-    return fail_for_memory(operation, "munmap of {0} bytes failed", pages->reserved_size);
+    return wrt__fail_for_memory(operation, "munmap of {0} bytes failed", pages->reserved_size);
 }
 
 /* ---- The calls of wrt_page_allocator ---- */
@@ -164,22 +173,34 @@ static wrt_status check(const char *operation, const void *context)
 
 static wrt__reservation reservation_of(void *context)
 {
-    static const wrt__reservation_ops ops = {check,     map,         unmap,
-                                             open_edge, give_access, set_protection};
+    static const wrt__reservation_ops ops = {check,     wrt__linux_map, unmap,
+                                             open_edge, give_access,    set_protection};
     wrt_linux_allocator *allocator = context;
 
-    return (wrt__reservation){&ops, allocator, allocator != NULL ? &allocator->reserve : NULL, 0};
+    if (allocator == NULL) return (wrt__reservation){.ops = &ops};
+    return (wrt__reservation){&ops, allocator, &allocator->reserve,
+                              wrt__linux_note_bytes(allocator), 0};
 }
 
+/* Tries large pages first; where they are short, the next smaller ones. */
 static wrt_status allocate(void *context, uint32_t initial_pages, uint32_t maximum_pages,
                            wrt_pages *pages_out)
 {
     wrt_linux_allocator *allocator = context;
-    const wrt__reservation of = reservation_of(context);
-    const wrt_status status = wrt__reservation_allocate("wrt_page_allocator_allocate", &of,
-                                                        initial_pages, maximum_pages, pages_out);
+    wrt__reservation of = reservation_of(context);
+    const uint32_t latest = allocator != NULL ? allocator->page_kind : 0;
+    uint32_t kind = allocator != NULL ? wrt__linux_first_kind(allocator, maximum_pages) : 0;
+    wrt_status status;
 
+    for (;; kind = wrt__linux_next_kind(allocator, maximum_pages, kind)) {
+        if (allocator != NULL) allocator->page_kind = kind; /* as map has to know */
+        of.unit_bytes = wrt__linux_unit_of(kind);
+        status = wrt__reservation_allocate("wrt_page_allocator_allocate", &of, initial_pages,
+                                           maximum_pages, pages_out);
+        if (status != WRT_ERR_NO_MEMORY || kind <= WRT_LINUX_PAGE_KIND_SYSTEM) break;
+    }
     if (status == WRT_OK) allocator->self = allocator;
+    if (status != WRT_OK && allocator != NULL) allocator->page_kind = latest;
     return status;
 }
 

@@ -72,14 +72,14 @@ static bool file_may_have(size_t size)
            (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
 }
 
-int wrt__sys_memfd(const char *name, size_t size)
+static int make_file(const char *name, size_t size, unsigned flags)
 {
     if (wrt__sys_fails()) return -1;
     if (!file_may_have(size)) {
         errno = EFBIG;
         return -1;
     }
-    const int descriptor = memfd_create(name, MFD_CLOEXEC);
+    const int descriptor = memfd_create(name, flags);
     if (descriptor >= 0 && ftruncate(descriptor, (off_t)size) != 0) {
         const int code = errno;
         close(descriptor);
@@ -87,4 +87,14 @@ int wrt__sys_memfd(const char *name, size_t size)
         return -1;
     }
     return descriptor;
+}
+
+int wrt__sys_memfd(const char *name, size_t size)
+{
+    return make_file(name, size, MFD_CLOEXEC);
+}
+
+int wrt__sys_memfd_sealable(const char *name, size_t size)
+{
+    return make_file(name, size, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 }

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/perf_event.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -21,9 +22,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -54,6 +57,8 @@ int wrt__sys_name(const void *start, size_t size, const char *name);
 
 /* Makes a file in memory of `size` zeros, closed by exec; returns its descriptor. */
 int wrt__sys_memfd(const char *name, size_t size);
+/* The same, for a file that can be sealed. */
+int wrt__sys_memfd_sealable(const char *name, size_t size);
 
 /* ---- sys_threads.c ---- */
 

@@ -1,9 +1,6 @@
 /* The calls for counters, as the backend makes them; see sys.c. */
 #include "sys_perf.h"
 
-#include <stdlib.h>
-#include <sys/ioctl.h>
-
 int wrt__sys_perf_open(struct perf_event_attr *attributes, int group)
 {
     if (wrt__sys_fails()) return -1;

@@ -4,8 +4,6 @@
 
 #include "sys.h"
 
-#include <linux/perf_event.h>
-
 /* Opens an event of this thread on all CPUs, closed by exec; -1 and errno. */
 int wrt__sys_perf_open(struct perf_event_attr *attributes, int group);
 

@@ -227,7 +227,7 @@ static wrt__reservation reservation_of(void *context)
     wrt_qnx_allocator *allocator = context;
 
     if (allocator == NULL) return (wrt__reservation){.ops = &ops};
-    return (wrt__reservation){&ops, allocator, &allocator->reserve, front_bytes(allocator)};
+    return (wrt__reservation){&ops, allocator, &allocator->reserve, front_bytes(allocator), 0};
 }
 
 static wrt_status allocate(void *context, uint32_t initial_pages, uint32_t maximum_pages,

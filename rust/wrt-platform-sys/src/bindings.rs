@@ -2546,6 +2546,43 @@ unsafe extern "C" {
         resources_out: *mut wrt_linux_resources,
     ) -> wrt_status;
 }
+pub const WRT_LINUX_NUMA_NODES_MAX: wrt_linux_numa_limit = 1024;
+pub const WRT_LINUX_NUMA_WORDS: wrt_linux_numa_limit = 16;
+/// Sizes.
+pub type wrt_linux_numa_limit = ::core::ffi::c_uint;
+pub const WRT_LINUX_NUMA_DEFAULT: wrt_linux_numa_policy = 0;
+pub const WRT_LINUX_NUMA_BIND: wrt_linux_numa_policy = 1;
+pub const WRT_LINUX_NUMA_INTERLEAVE: wrt_linux_numa_policy = 2;
+pub const WRT_LINUX_NUMA_PREFERRED: wrt_linux_numa_policy = 3;
+/// Where memory is to come from.
+pub type wrt_linux_numa_policy = ::core::ffi::c_uint;
+/// A set of nodes: bit n % 64 of word n / 64 stands for node n.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_numa_mask {
+    pub words: [u64; 16usize],
+}
+/// One node.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_numa_node {
+    pub id: u32,
+    pub reserved: u32,
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+}
+unsafe extern "C" {
+    /** Lists the nodes that have memory this process may use (its cpuset decides), by rising id.
+ nodes: room for `capacity` of them, may be NULL if that is 0; the rest is left out.
+ count_out: how many there are, be it more than `capacity`.
+ Errors: INVALID_ARGUMENT (NULL), SYSTEM (a node's file can't be read; os_code).
+ Cost: a few files of /proc and /sys, and one a node.*/
+    pub fn wrt_linux_numa_topology(
+        nodes: *mut wrt_linux_numa_node,
+        capacity: u32,
+        count_out: *mut u32,
+    ) -> wrt_status;
+}
 pub const WRT_LINUX_GUARD_BYTES_DEFAULT: wrt_linux_allocator_limit = 65536;
 pub const WRT_LINUX_NAME_SIZE: wrt_linux_allocator_limit = 80;
 /// Sizes.
@@ -2555,6 +2592,37 @@ pub const WRT_LINUX_NAME_ANON: wrt_linux_name_source = 1;
 pub const WRT_LINUX_NAME_MEMFD: wrt_linux_name_source = 2;
 /// What carries the name that /proc/<pid>/maps shows.
 pub type wrt_linux_name_source = ::core::ffi::c_uint;
+pub const WRT_LINUX_MMAP_SHARED: wrt_linux_mmap_flag = 1;
+pub const WRT_LINUX_MMAP_ANONYMOUS: wrt_linux_mmap_flag = 2;
+pub const WRT_LINUX_MMAP_NORESERVE: wrt_linux_mmap_flag = 4;
+pub const WRT_LINUX_MMAP_STACK: wrt_linux_mmap_flag = 8;
+/// How memory is mapped; flags, to be combined. None: private, without a claim on swap.
+pub type wrt_linux_mmap_flag = ::core::ffi::c_uint;
+pub const WRT_LINUX_THP_DEFAULT: wrt_linux_thp_mode = 0;
+pub const WRT_LINUX_THP_ALWAYS: wrt_linux_thp_mode = 1;
+pub const WRT_LINUX_THP_NEVER: wrt_linux_thp_mode = 2;
+/// Whether the system may put huge pages in place of small ones.
+pub type wrt_linux_thp_mode = ::core::ffi::c_uint;
+pub const WRT_LINUX_PAGE_KIND_NONE: wrt_linux_page_kind = 0;
+pub const WRT_LINUX_PAGE_KIND_SYSTEM: wrt_linux_page_kind = 1;
+pub const WRT_LINUX_PAGE_KIND_TRANSPARENT: wrt_linux_page_kind = 2;
+pub const WRT_LINUX_PAGE_KIND_HUGE_2_MIB: wrt_linux_page_kind = 3;
+pub const WRT_LINUX_PAGE_KIND_HUGE_1_GIB: wrt_linux_page_kind = 4;
+/// What an allocation is made of, from small to large.
+pub type wrt_linux_page_kind = ::core::ffi::c_uint;
+pub const WRT_LINUX_ADVICE_NORMAL: wrt_linux_advice = 1;
+pub const WRT_LINUX_ADVICE_RANDOM: wrt_linux_advice = 2;
+pub const WRT_LINUX_ADVICE_SEQUENTIAL: wrt_linux_advice = 4;
+pub const WRT_LINUX_ADVICE_WILLNEED: wrt_linux_advice = 8;
+pub const WRT_LINUX_ADVICE_HUGEPAGE: wrt_linux_advice = 16;
+pub const WRT_LINUX_ADVICE_NOHUGEPAGE: wrt_linux_advice = 32;
+pub const WRT_LINUX_ADVICE_COLLAPSE: wrt_linux_advice = 64;
+pub const WRT_LINUX_ADVICE_COLD: wrt_linux_advice = 128;
+pub const WRT_LINUX_ADVICE_PAGEOUT: wrt_linux_advice = 256;
+pub const WRT_LINUX_ADVICE_DONTDUMP: wrt_linux_advice = 512;
+pub const WRT_LINUX_ADVICE_DODUMP: wrt_linux_advice = 1024;
+/// How memory is going to be used; flags, to be combined. None of them changes its contents.
+pub type wrt_linux_advice = ::core::ffi::c_uint;
 /// What a Linux allocator is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -2568,7 +2636,17 @@ pub struct wrt_linux_allocator_config {
     pub guard_pages: bool,
     pub populate: bool,
     pub mlock: bool,
-    pub reserved: [u8; 5usize],
+    pub huge_pages: bool,
+    pub has_numa_node: bool,
+    pub has_preferred_node: bool,
+    pub reserved: [u8; 2usize],
+    pub custom_flags: u32,
+    pub thp_mode: u32,
+    pub numa_policy: u32,
+    pub numa_node: u32,
+    pub preferred_node: u32,
+    pub largest_page_kind: u32,
+    pub numa_mask: *const wrt_linux_numa_mask,
 }
 /// What is out, and what holds of what the config asks.
 #[repr(C)]
@@ -2584,6 +2662,26 @@ pub struct wrt_linux_allocator_report {
     pub populate: wrt_enforcement,
     pub mlock: wrt_enforcement,
     pub name: wrt_enforcement,
+    pub huge_pages: wrt_enforcement,
+    pub thp: wrt_enforcement,
+    pub numa: wrt_enforcement,
+    pub page_kind: u32,
+    pub reserved: u32,
+}
+/// What the kernel says of one allocation.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_memory_stats {
+    pub accessible_bytes: u64,
+    pub resident_bytes: u64,
+    pub huge_bytes: u64,
+    pub locked_bytes: u64,
+    pub swapped_bytes: u64,
+    pub huge_page_bytes: u64,
+    pub huge_pages: u32,
+    pub total_pages: u32,
+    pub page_kind: u32,
+    pub reserved: u32,
 }
 /** Caller-provided storage. Fields are private. It may be moved while no allocation is out (else
  STATE); then its interface is to be asked for again.*/
@@ -2597,14 +2695,28 @@ pub struct wrt_linux_allocator {
     pub populate: bool,
     pub populate_by_advice: bool,
     pub mlock: bool,
-    pub reserved_flags: [u8; 5usize],
+    pub huge_pages: bool,
+    pub has_nodes: bool,
+    pub has_home: bool,
+    pub has_thp: bool,
+    pub reserved_flags: [u8; 1usize],
     pub name: [::core::ffi::c_char; 80usize],
+    pub custom_flags: u32,
+    pub thp_mode: u32,
+    pub largest_page_kind: u32,
+    pub page_kind: u32,
+    pub numa_policy: u32,
+    pub home_node: u32,
+    pub numa: wrt_enforcement,
+    pub nodes: wrt_linux_numa_mask,
     pub reserved: [u64; 8usize],
 }
 unsafe extern "C" {
     /** Prepares `allocator`, and tries what of the config this kernel can do; no memory is taken yet.
  On error it is left as it was. A name that the system can't carry is no error: the report says
  so.
+ Nor are huge pages or nodes that it can't grant. But a node without memory that this process may
+ use is refused.
  Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes),
  NO_MEMORY (no room to register for forks).
  Cost: a few system calls, which try what the config asks for.*/
@@ -2631,6 +2743,43 @@ unsafe extern "C" {
     pub fn wrt_linux_allocator_query(
         allocator: *const wrt_linux_allocator,
         report_out: *mut wrt_linux_allocator_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Sets what holds for allocations from now on; those that are out stay as they are.
+ mode: one of wrt_linux_thp_mode. The report says whether the system grants it.
+ Errors: INVALID_ARGUMENT (NULL, unknown mode), STATE (as query). Cost: reads one small file.*/
+    pub fn wrt_linux_allocator_set_thp_mode(
+        allocator: *mut wrt_linux_allocator,
+        mode: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Tells the kernel how `size` bytes from `offset` are going to be used.
+ offset, size: inside of the accessible pages; offset is a multiple of the system's page.
+ advice: flags of wrt_linux_advice, given to the kernel in the order in which they stand there.
+ Errors: INVALID_ARGUMENT (a rule above), UNSUPPORTED (this kernel does not take it), BUSY (no
+ huge pages to collapse into at the moment; again later), NO_MEMORY, SYSTEM (os_code), STATE (as
+ query, or verification). Advice that came before the failing one stands.
+ Cost: a system call for each flag; COLLAPSE copies.*/
+    pub fn wrt_linux_allocator_madvise(
+        allocator: *mut wrt_linux_allocator,
+        pages: *const wrt_pages,
+        offset: usize,
+        size: usize,
+        advice: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reads what the kernel says of the accessible bytes of `pages` (/proc/self/smaps). Without guard
+ pages the kernel may merge them with what lies beside them; then what is in RAM can't be told
+ apart, and is reported up to accessible_bytes.
+ Errors: INVALID_ARGUMENT (NULL), STATE (as query, or verification), SYSTEM (/proc can't be
+ read; os_code). Cost: the kernel looks at every page of this process.*/
+    pub fn wrt_linux_allocator_memory_stats(
+        allocator: *mut wrt_linux_allocator,
+        pages: *const wrt_pages,
+        stats_out: *mut wrt_linux_memory_stats,
     ) -> wrt_status;
 }
 unsafe extern "C" {
@@ -3282,6 +3431,106 @@ unsafe extern "C" {
  threads, and the new type is not bounded by the old one), SYSTEM (os_code).
  Cost: writes a file.*/
     pub fn wrt_selinux_set_context(context: *const ::core::ffi::c_char) -> wrt_status;
+}
+pub const WRT_LINUX_SLOT_COUNT_DEFAULT: wrt_linux_slot_limit = 64;
+pub const WRT_LINUX_SLOT_COUNT_MAX: wrt_linux_slot_limit = 65536;
+pub const WRT_LINUX_SLOT_PAGES_DEFAULT: wrt_linux_slot_limit = 4096;
+pub const WRT_LINUX_SLOT_KEEP_DEFAULT: wrt_linux_slot_limit = 1048576;
+/// Counts and sizes.
+pub type wrt_linux_slot_limit = ::core::ffi::c_uint;
+/// What a pool is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_slot_pool_config {
+    pub struct_size: u32,
+    pub slot_count: u32,
+    pub maximum_pages: u32,
+    pub verification_level: u32,
+    pub sampling_interval: u32,
+    pub reserved: u32,
+    pub guard_bytes: u64,
+    pub keep_bytes: u64,
+    pub image: *const u8,
+    pub image_size: usize,
+}
+/// What is out, what the pool has done, and what holds.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_slot_pool_report {
+    pub slot_count: u32,
+    pub allocation_count: u32,
+    pub page_count: u32,
+    pub peak_pages: u32,
+    pub reserved_bytes: u64,
+    pub cleaned_bytes: u64,
+    pub dropped_bytes: u64,
+    pub slots: wrt_enforcement,
+    pub cleaning: wrt_enforcement,
+}
+/** Caller-provided storage. Fields are private. It may be moved while no allocation is out (else
+ STATE); then its interface is to be asked for again.*/
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_slot_pool {
+    pub self_: *mut wrt_linux_slot_pool,
+    pub reserve: wrt_page_reserve,
+    pub area: *mut u8,
+    pub first: *mut u8,
+    pub slots: *mut ::core::ffi::c_void,
+    pub image: *const u8,
+    pub area_bytes: u64,
+    pub stride: u64,
+    pub keep_bytes: u64,
+    pub image_bytes: u64,
+    pub cleaned_bytes: u64,
+    pub dropped_bytes: u64,
+    pub fork_generation: u32,
+    pub asked_count: u32,
+    pub slot_count: u32,
+    pub free_slot: u32,
+    pub initial_pages: u32,
+    pub shortage: u32,
+    pub image_descriptor: i32,
+    pub pagemap_descriptor: i32,
+    pub spare: [u64; 4usize],
+}
+unsafe extern "C" {
+    /** Prepares `pool`: reserves all slots, and copies the image. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes, or this
+ kernel has no files in memory for an image), NO_MEMORY (not one slot fits, or the image does
+ not; os_code), SYSTEM (os_code).
+ Cost: a few system calls, and the copy of the image.*/
+    pub fn wrt_linux_slot_pool_init(
+        pool: *mut wrt_linux_slot_pool,
+        config: *const wrt_linux_slot_pool_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The pool as wrt_page_allocator_allocate() and the others take it.
+ Errors of those calls, beside their own: BUSY (all slots are out), INVALID_ARGUMENT
+ (initial_pages has no room for the image), NO_MEMORY, SYSTEM (os_code), STATE (after fork).
+ Pages that deallocate fails for stay out; again later.
+ It cannot fail itself; of a pool that is not initialised, the calls say STATE.
+ Cost: allocate of a kept slot with as many pages as its last tenant had makes no system call;
+ else it is one mprotect, and one mmap for an image. grow is one mprotect. deallocate asks the
+ kernel once which pages were written, and cleans them; beyond keep_bytes it is one madvise.*/
+    pub fn wrt_linux_slot_pool_interface(
+        pool: *mut wrt_linux_slot_pool,
+    ) -> wrt_page_allocator;
+}
+unsafe extern "C" {
+    /** Reports. Cost: constant, no system call.
+ Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, moved while an allocation is out, or
+ after fork).*/
+    pub fn wrt_linux_slot_pool_query(
+        pool: *const wrt_linux_slot_pool,
+        report_out: *mut wrt_linux_slot_pool_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the pool. A zeroed one is accepted, so twice is harmless.
+ Errors: STATE (an allocation is out, or after fork), SYSTEM (munmap; nothing changed).*/
+    pub fn wrt_linux_slot_pool_deinit(pool: *mut wrt_linux_slot_pool) -> wrt_status;
 }
 pub const WRT_LOCK_PROTOCOL_DEFAULT: wrt_lock_protocol = 0;
 pub const WRT_LOCK_PROTOCOL_NONE: wrt_lock_protocol = 1;

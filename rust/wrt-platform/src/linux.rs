@@ -11,6 +11,7 @@ pub mod container;
 pub mod landlock;
 pub mod memory;
 pub mod namespaces;
+pub mod numa;
 #[cfg(feature = "std")]
 pub mod pressure;
 #[cfg(feature = "std")]
@@ -19,6 +20,7 @@ pub mod sandbox;
 pub mod seccomp;
 #[cfg(feature = "alloc")]
 pub mod selinux;
+pub mod slot_pool;
 #[cfg(feature = "alloc")]
 pub mod perf;
 #[cfg(feature = "alloc")]

@@ -116,6 +116,11 @@ impl Pages<'_> {
         self.raw.page_count as usize * PAGE_SIZE
     }
 
+    #[cfg(target_os = "linux")]
+    pub(crate) const fn raw(&self) -> &sys::wrt_pages {
+        &self.raw
+    }
+
     /// Pages of 64 KiB that are accessible.
     pub const fn page_count(&self) -> u32 {
         self.raw.page_count
