@@ -12,6 +12,8 @@ pub mod landlock;
 pub mod memory;
 pub mod namespaces;
 pub mod numa;
+#[cfg(feature = "alloc")]
+pub mod perf;
 #[cfg(feature = "std")]
 pub mod pressure;
 #[cfg(feature = "std")]
@@ -21,8 +23,6 @@ pub mod seccomp;
 #[cfg(feature = "alloc")]
 pub mod selinux;
 pub mod slot_pool;
-#[cfg(feature = "alloc")]
-pub mod perf;
 #[cfg(feature = "alloc")]
 pub mod sync;
 #[cfg(feature = "alloc")]
