@@ -42,17 +42,9 @@ pub enum NameSource {
     Memfd,
 }
 
-// Flags, to be combined by `|`.
-macro_rules! flags {
-    ($(#[$about:meta])* $name:ident { $($(#[$each:meta])* $flag:ident = $value:ident,)* }) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-        pub struct $name(u32);
-
-        impl $name {
-            $($(#[$each])* pub const $flag: Self = Self(sys::$value);)*
-        }
-
+// Flags are combined by `|`.
+macro_rules! combine {
+    ($name:ident) => {
         impl BitOr for $name {
             type Output = Self;
 
@@ -63,46 +55,51 @@ macro_rules! flags {
     };
 }
 
-flags! {
-    /// How memory is mapped. None: private, without a claim on swap.
-    MmapFlags {
-        /// Forked children share it.
-        SHARED = WRT_LINUX_MMAP_SHARED,
-        /// No file behind it: always so, a name aside.
-        ANONYMOUS = WRT_LINUX_MMAP_ANONYMOUS,
-        /// No claim on swap; other flags alone make one.
-        NORESERVE = WRT_LINUX_MMAP_NORESERVE,
-        /// Used like a stack.
-        STACK = WRT_LINUX_MMAP_STACK,
-    }
+combine!(MmapFlags);
+combine!(MadviseFlags);
+
+/// How memory is mapped. None: private, without a claim on swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct MmapFlags(u32);
+
+impl MmapFlags {
+    /// Forked children share it.
+    pub const SHARED: Self = Self(sys::WRT_LINUX_MMAP_SHARED);
+    /// No file behind it: always so, a name aside.
+    pub const ANONYMOUS: Self = Self(sys::WRT_LINUX_MMAP_ANONYMOUS);
+    /// No claim on swap; other flags alone make one.
+    pub const NORESERVE: Self = Self(sys::WRT_LINUX_MMAP_NORESERVE);
+    /// Used like a stack.
+    pub const STACK: Self = Self(sys::WRT_LINUX_MMAP_STACK);
 }
 
-flags! {
-    /// How memory is going to be used. None of them changes its contents.
-    MadviseFlags {
-        /// As usual.
-        NORMAL = WRT_LINUX_ADVICE_NORMAL,
-        /// In no order.
-        RANDOM = WRT_LINUX_ADVICE_RANDOM,
-        /// From the first byte to the last.
-        SEQUENTIAL = WRT_LINUX_ADVICE_SEQUENTIAL,
-        /// Soon.
-        WILLNEED = WRT_LINUX_ADVICE_WILLNEED,
-        /// Huge pages may take the place of small ones.
-        HUGEPAGE = WRT_LINUX_ADVICE_HUGEPAGE,
-        /// They may not.
-        NOHUGEPAGE = WRT_LINUX_ADVICE_NOHUGEPAGE,
-        /// Into huge pages, now; Linux 6.1.
-        COLLAPSE = WRT_LINUX_ADVICE_COLLAPSE,
-        /// The first to go when memory is short.
-        COLD = WRT_LINUX_ADVICE_COLD,
-        /// To swap, now.
-        PAGEOUT = WRT_LINUX_ADVICE_PAGEOUT,
-        /// Not in core dumps.
-        DONTDUMP = WRT_LINUX_ADVICE_DONTDUMP,
-        /// In core dumps.
-        DODUMP = WRT_LINUX_ADVICE_DODUMP,
-    }
+/// How memory is going to be used. None of them changes its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct MadviseFlags(u32);
+
+impl MadviseFlags {
+    /// As usual.
+    pub const NORMAL: Self = Self(sys::WRT_LINUX_ADVICE_NORMAL);
+    /// In no order.
+    pub const RANDOM: Self = Self(sys::WRT_LINUX_ADVICE_RANDOM);
+    /// From the first byte to the last.
+    pub const SEQUENTIAL: Self = Self(sys::WRT_LINUX_ADVICE_SEQUENTIAL);
+    /// Soon.
+    pub const WILLNEED: Self = Self(sys::WRT_LINUX_ADVICE_WILLNEED);
+    /// Huge pages may take the place of small ones.
+    pub const HUGEPAGE: Self = Self(sys::WRT_LINUX_ADVICE_HUGEPAGE);
+    /// They may not.
+    pub const NOHUGEPAGE: Self = Self(sys::WRT_LINUX_ADVICE_NOHUGEPAGE);
+    /// Into huge pages, now; Linux 6.1.
+    pub const COLLAPSE: Self = Self(sys::WRT_LINUX_ADVICE_COLLAPSE);
+    /// The first to go when memory is short.
+    pub const COLD: Self = Self(sys::WRT_LINUX_ADVICE_COLD);
+    /// To swap, now.
+    pub const PAGEOUT: Self = Self(sys::WRT_LINUX_ADVICE_PAGEOUT);
+    /// Not in core dumps.
+    pub const DONTDUMP: Self = Self(sys::WRT_LINUX_ADVICE_DONTDUMP);
+    /// In core dumps.
+    pub const DODUMP: Self = Self(sys::WRT_LINUX_ADVICE_DODUMP);
 }
 
 /// Whether the system may put huge pages in place of small ones.
