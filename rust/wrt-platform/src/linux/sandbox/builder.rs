@@ -92,7 +92,7 @@ impl SandboxBuilder {
         self
     }
 
-    /// A file that holds [`program`], where nothing is executed from memory.
+    /// A file that holds [`program`](super::program), where nothing is executed from memory.
     pub fn with_program_path(mut self, path: impl AsRef<Path>) -> Self {
         // A path with a NUL names no file, like an empty one.
         self.path = Some(CString::new(path.as_ref().as_os_str().as_bytes()).unwrap_or_default());

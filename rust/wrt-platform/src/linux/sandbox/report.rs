@@ -13,7 +13,7 @@ use crate::enforcement::Enforcement;
 pub enum SandboxEnd {
     /// It has not.
     Runs,
-    /// By this crate: time-out, [`SandboxKiller::kill`].
+    /// By this crate: time-out, [`SandboxKiller::kill`](super::SandboxKiller::kill).
     Killed,
     /// By a signal; 31 (SIGSYS) is the filter's.
     Signalled(i32),
