@@ -9,7 +9,7 @@
 #include "namespaces.h"
 #include "seccomp.h"
 
-enum { ABOVE_STANDARD = 10, LAST_SIGNAL = 64 };
+enum { ABOVE_STANDARD = 10 };
 
 wrt_enforcement wrt__confined_holds(const char *reason)
 {
@@ -47,19 +47,6 @@ static wrt_status tolerate(wrt_status status, uint32_t wall, const char *reason,
 }
 
 /* ---- Signals and descriptors ---- */
-
-/* What is ignored would stay so in the program, and a handler of the parent's would run here, on
- * its memory. The C library keeps two signals to itself and does not let them be set. */
-static void reset_signals(void)
-{
-    const uint64_t none = 0; /* blocked */
-    struct sigaction standard;
-
-    memset(&standard, 0, sizeof standard);
-    standard.sa_handler = SIG_DFL;
-    for (int number = 1; number <= LAST_SIGNAL; number++) (void)sigaction(number, &standard, NULL);
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
-}
 
 static wrt_status take_aside(int32_t asked, int32_t *aside_out)
 {
@@ -366,7 +353,7 @@ void wrt__confined_enter(wrt__confined_start *start)
         refuse_privileges, set_selinux, restrict_files,   load_filter};
     wrt_status status = WRT_OK;
 
-    reset_signals();
+    wrt__sys_reset_signals();
     for (uint32_t step = 0; status == WRT_OK && step < sizeof steps / sizeof steps[0]; step++) {
         status = steps[step](start);
     }

@@ -98,3 +98,24 @@ int wrt__sys_memfd_sealable(const char *name, size_t size)
 {
     return make_file(name, size, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 }
+
+/* The kernel's own structure. The C library's call keeps two signals to itself, and would leave
+ * them as the parent has them. */
+typedef struct kernel_sigaction {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+} kernel_sigaction;
+
+void wrt__sys_reset_signals(void)
+{
+    enum { LAST_SIGNAL = 64 };
+    const kernel_sigaction standard = {0};
+    const uint64_t none = 0;
+
+    for (int number = 1; number <= LAST_SIGNAL; number++) {
+        (void)syscall(SYS_rt_sigaction, number, &standard, NULL, sizeof standard.mask);
+    }
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
+}

@@ -60,6 +60,10 @@ int wrt__sys_memfd(const char *name, size_t size);
 /* The same, for a file that can be sealed. */
 int wrt__sys_memfd_sealable(const char *name, size_t size);
 
+/* In a child on its way to another program: no signal is ignored, handled or blocked any more. What
+ * is ignored would stay so, and a handler of the parent's would run on its memory. */
+void wrt__sys_reset_signals(void);
+
 /* ---- sys_threads.c ---- */
 
 /* For wrappers in other files: counts a call; true, with errno set, if it has to fail. */

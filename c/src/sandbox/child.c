@@ -3,7 +3,6 @@
 #include "child.h"
 
 enum {
-    SIGNAL_COUNT = 64,
     SPARE_DESCRIPTORS = 16, /* numbers from here on are out of the targets' way */
     KEPT_DESCRIPTORS = WRT__WORKER_SELF + 1,
     CLOSE_ONE_BY_ONE = 65536, /* descriptors, where the kernel can't close a range */
@@ -17,14 +16,6 @@ enum {
 static const uint64_t landlock_files[] = {0, 0x1FFF, 0x3FFF, 0x7FFF, 0x7FFF, 0xFFFF};
 
 enum { LANDLOCK_FILE_VERSIONS = sizeof landlock_files / sizeof *landlock_files };
-
-/* The kernel's own structure; the C library's differs. */
-typedef struct kernel_sigaction {
-    void (*handler)(int);
-    unsigned long flags;
-    void (*restorer)(void);
-    uint64_t mask;
-} kernel_sigaction;
 
 /* Sources first go where no target is, since one may sit on the number of another's target. */
 static bool place_descriptors(const wrt__child *child)
@@ -124,18 +115,6 @@ static int hold_life_line(void)
     return 0;
 }
 
-/* What the parent ignores would stay ignored; what it handles must not run in its memory. */
-static void reset_signals(void)
-{
-    const kernel_sigaction standard = {0};
-    const uint64_t none = 0;
-
-    for (int number = 1; number <= SIGNAL_COUNT; number++) {
-        (void)syscall(SYS_rt_sigaction, number, &standard, NULL, sizeof standard.mask);
-    }
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
-}
-
 static int fail(wrt__child *child, enum wrt__child_step step, int code)
 {
     child->failed_step = step;
@@ -167,7 +146,7 @@ int wrt__sandbox_child(void *context)
     if (!close_others()) return fail(child, WRT__CHILD_CLOSE, errno);
     (void)setsid(); /* the terminal's signals are for the parent alone */
     if (!build_walls(child)) return 1;
-    reset_signals();
+    wrt__sys_reset_signals();
     (void)syscall(SYS_execveat, WRT__WORKER_SELF, "", arguments, environment, AT_EMPTY_PATH);
     return fail(child, WRT__CHILD_EXECUTE, errno);
 }

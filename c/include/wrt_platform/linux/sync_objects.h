@@ -56,7 +56,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_semaphore_acquire(wrt_linux_semaphore
                                                              uint64_t timeout_ns,
                                                              wrt_cancel_token *cancel);
 
-/** The same, until a point in time. */
+/** The same, until a point in time. Errors: as wrt_linux_semaphore_acquire(). */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_semaphore_acquire_until(wrt_linux_semaphore *semaphore,
                                                                    uint64_t deadline_ns,
                                                                    wrt_cancel_token *cancel);
@@ -71,7 +71,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_semaphore_release(wrt_linux_semaphore
 WRT_API WRT_NODISCARD wrt_status wrt_linux_semaphore_value(const wrt_linux_semaphore *semaphore,
                                                            uint32_t *value_out);
 
-/** Ends the semaphore, as wrt_linux_futex_deinit(); no release may be under way. */
+/** Ends the semaphore; no release may be under way. Errors: as wrt_linux_futex_deinit(). */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_semaphore_deinit(wrt_linux_semaphore *semaphore);
 
 /* ---- Mutex ---- */
@@ -97,7 +97,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_mutex_init(wrt_linux_mutex *mutex,
 WRT_API WRT_NODISCARD wrt_status wrt_linux_mutex_lock(wrt_linux_mutex *mutex, uint64_t timeout_ns,
                                                       wrt_cancel_token *cancel);
 
-/** The same, until a point in time. */
+/** The same, until a point in time. Errors: as wrt_linux_mutex_lock(). */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_mutex_lock_until(wrt_linux_mutex *mutex,
                                                             uint64_t deadline_ns,
                                                             wrt_cancel_token *cancel);
@@ -136,7 +136,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_condition_wait(wrt_linux_condition *c
                                                           uint64_t timeout_ns,
                                                           wrt_cancel_token *cancel);
 
-/** The same, until a point in time. */
+/** The same, until a point in time. Errors: as wrt_linux_condition_wait(). */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_condition_wait_until(wrt_linux_condition *condition,
                                                                 wrt_linux_mutex *mutex,
                                                                 uint64_t deadline_ns,
@@ -147,7 +147,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_condition_wait_until(wrt_linux_condit
 WRT_API WRT_NODISCARD wrt_status wrt_linux_condition_signal(wrt_linux_condition *condition,
                                                             uint32_t count);
 
-/** Ends the condition, as wrt_linux_futex_deinit(). */
+/** Ends the condition. Errors: as wrt_linux_futex_deinit(). */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_condition_deinit(wrt_linux_condition *condition);
 
 /* ---- Several futexes ---- */
@@ -169,8 +169,8 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_futex_wait_any(const wrt_linux_futex_
                                                           wrt_cancel_token *cancel,
                                                           uint32_t *index_out);
 
-/** Asks the kernel whether it has futex_waitv: ENFORCED, or PARTIAL with the reason. Cost: one
- * system call. */
+/** Asks the kernel whether it has futex_waitv: ENFORCED, or PARTIAL with the reason.
+ * Errors: INVALID_ARGUMENT (NULL). Cost: one system call. */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_futex_wait_any_query(wrt_enforcement *enforcement_out);
 
 /* ---- What it costs here ---- */
