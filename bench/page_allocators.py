@@ -48,6 +48,7 @@ def measure() -> dict[str, tuple[float, float]]:
             "cc",
             "-std=gnu11",
             "-O2",
+            *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),  # no engine here
             f"-I{ROOT}/c/include",
             "-o",
             program,
