@@ -3963,7 +3963,7 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// The same, until a point in time.
+    /// The same, until a point in time. Errors: as wrt_linux_semaphore_acquire().
     pub fn wrt_linux_semaphore_acquire_until(
         semaphore: *mut wrt_linux_semaphore,
         deadline_ns: u64,
@@ -3987,7 +3987,7 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Ends the semaphore, as wrt_linux_futex_deinit(); no release may be under way.
+    /// Ends the semaphore; no release may be under way. Errors: as wrt_linux_futex_deinit().
     pub fn wrt_linux_semaphore_deinit(semaphore: *mut wrt_linux_semaphore) -> wrt_status;
 }
 /** The fastest lock here: its word holds the number of the thread that owns it. Misuse is refused
@@ -4020,7 +4020,7 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// The same, until a point in time.
+    /// The same, until a point in time. Errors: as wrt_linux_mutex_lock().
     pub fn wrt_linux_mutex_lock_until(
         mutex: *mut wrt_linux_mutex,
         deadline_ns: u64,
@@ -4070,7 +4070,7 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// The same, until a point in time.
+    /// The same, until a point in time. Errors: as wrt_linux_condition_wait().
     pub fn wrt_linux_condition_wait_until(
         condition: *mut wrt_linux_condition,
         mutex: *mut wrt_linux_mutex,
@@ -4087,7 +4087,7 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// Ends the condition, as wrt_linux_futex_deinit().
+    /// Ends the condition. Errors: as wrt_linux_futex_deinit().
     pub fn wrt_linux_condition_deinit(condition: *mut wrt_linux_condition) -> wrt_status;
 }
 /// One of the futexes that a wait is for.
@@ -4113,8 +4113,8 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /** Asks the kernel whether it has futex_waitv: ENFORCED, or PARTIAL with the reason. Cost: one
- system call.*/
+    /** Asks the kernel whether it has futex_waitv: ENFORCED, or PARTIAL with the reason.
+ Errors: INVALID_ARGUMENT (NULL). Cost: one system call.*/
     pub fn wrt_linux_futex_wait_any_query(
         enforcement_out: *mut wrt_enforcement,
     ) -> wrt_status;
