@@ -6,8 +6,7 @@ the system puts them more than on the queue. Ours is called across the C interfa
 inlined, and knows no batches. Two atomic exchanges are nearly all that a put and a get of either
 queue cost: singly they can't differ by much. Two calls that only copy the element take as long as
 the ring's goal allows for all. The goals stand for both all the same: singly, where they are
-missed,
-and in batches, which meet them.
+missed, and in batches, which meet them.
 """
 
 from __future__ import annotations
