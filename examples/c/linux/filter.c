@@ -3,7 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROOM = 1024 };
+enum { ROOM = 1024, CALL_COUNT = 8 };
+
+static const char *const calls[CALL_COUNT] = {"read",     "write", "mmap",          "munmap",
+                                              "mprotect", "futex", "clock_gettime", "exit_group"};
 
 static void must(wrt_status status)
 {
@@ -29,7 +32,7 @@ static void ask(const wrt_seccomp_instruction *program, uint32_t count, const ch
 int main(void)
 {
     static wrt_seccomp_instruction program[ROOM];
-    wrt_seccomp_rule rules[] = {{.action = WRT_SECCOMP_ALLOW}, {.action = WRT_SECCOMP_ALLOW}};
+    wrt_seccomp_rule rules[CALL_COUNT] = {0};
     wrt_seccomp_config config = {0};
     wrt_seccomp_report report;
 
@@ -39,12 +42,14 @@ int main(void)
     ask(program, report.instruction_count, "openat");
     ask(program, report.instruction_count, "socket");
 
-    must(wrt_seccomp_call_number(WRT_SECCOMP_HOST, "read", &rules[0].call));
-    must(wrt_seccomp_call_number(WRT_SECCOMP_HOST, "exit_group", &rules[1].call));
+    for (int i = 0; i < CALL_COUNT; i++) {
+        must(wrt_seccomp_call_number(WRT_SECCOMP_HOST, calls[i], &rules[i].call));
+        rules[i].action = WRT_SECCOMP_ALLOW;
+    }
     config.profile = WRT_SECCOMP_PROFILE_NONE;
     config.default_action = WRT_SECCOMP_KILL;
     config.rules = rules;
-    config.rule_count = 2;
+    config.rule_count = CALL_COUNT;
     must(wrt_seccomp_compile(&config, program, ROOM, &report));
     ask(program, report.instruction_count, "read");
     ask(program, report.instruction_count, "openat");

@@ -3,6 +3,9 @@
 use wrt_platform::Result;
 use wrt_platform::linux::seccomp::{Seccomp, SeccompAction, SeccompBuilder, SeccompProfile};
 
+const CALLS: [&str; 8] =
+    ["read", "write", "mmap", "munmap", "mprotect", "futex", "clock_gettime", "exit_group"];
+
 fn ask(filter: &Seccomp, name: &str) -> Result<()> {
     let action = match filter.simulate(name, &[])?.action {
         SeccompAction::Allow => "ALLOW",
@@ -19,7 +22,7 @@ fn main() -> Result<()> {
     ask(&strict, "openat")?;
     ask(&strict, "socket")?;
 
-    let builder = SeccompBuilder::new().allow(&["read", "exit_group"])?;
+    let builder = SeccompBuilder::new().allow(&CALLS)?;
     let small = builder.with_default_action(SeccompAction::Kill).build()?;
     ask(&small, "read")?;
     ask(&small, "openat")?;
