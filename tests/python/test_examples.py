@@ -216,6 +216,9 @@ def test_notebook_lets_each_limit_bite(cells_of_linux: list[Any]) -> None:
         *("TrapError", "TimedOutError", "CrashedError", "CrashedError"),
     ]
     assert not any("nothing" in row[2] for row in outcomes)
+    said = {row[0]: row[2] for row in outcomes}
+    assert "processor time" in said["sandbox: CPU time"]
+    assert "signal 11" in said["sandbox: a crash"]
     assert text_of(cell_with(cells_of_linux, "is answered")).endswith(" -1\n")
     addresses, processor, group = table_of(cells_of_linux, "*in_cgroup()")
     assert addresses[1] in ("signalled", "exited")
