@@ -299,27 +299,27 @@ static wrt_status try_shared(wrt_doctor_row *row)
     return status;
 }
 
+/* The allocator asks for nothing where there is one node, so the call is made here. */
 static wrt_status bind_to(wrt_doctor_row *row, uint32_t node, uint32_t count)
 {
-    wrt_linux_allocator_config config = config_of();
-    wrt_linux_allocator_report report;
-    held memory;
+    wrt_linux_numa_mask nodes = {{0}};
+    void *start =
+        wrt__sys_mmap(WRT_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
-    config.has_numa_node = true;
-    config.numa_node = node;
-    wrt_status status = hold(&memory, &config, 1, 1);
-    if (status == WRT_OK) status = wrt_linux_allocator_query(&memory.allocator, &report);
-    if (status == WRT_OK && report.numa.state != WRT_ENFORCEMENT_ENFORCED) {
-        status = wrt__found_word(row, WRT_DOCTOR_ABSENT, "mbind: {w}", report.numa.reason);
-    } else if (status == WRT_OK && count == 1) {
-        wrt__remedy(row, "nothing: a machine with one node has no far memory");
-        status = wrt__found_numbers(row, WRT_DOCTOR_PARTIAL,
-                                    "memory was bound to node {0}, the only one", node, 0);
-    } else if (status == WRT_OK) {
-        status = wrt__found_numbers(row, WRT_DOCTOR_AVAILABLE,
-                                    "memory was bound to node {0} of {1} nodes", node, count);
+    if (start == MAP_FAILED) return wrt__refused("mmap");
+    nodes.words[node / 64] = (uint64_t)1 << node % 64;
+    const int result = wrt__sys_mbind(start, WRT_PAGE_SIZE, WRT__POLICY_BIND, nodes.words);
+    const int code = errno;
+    (void)munmap(start, WRT_PAGE_SIZE);
+    errno = code;
+    if (result != 0) return wrt__refused("mbind");
+    if (count > 1) {
+        return wrt__found_numbers(row, WRT_DOCTOR_AVAILABLE,
+                                  "memory was bound to node {0} of {1} nodes", node, count);
     }
-    return end_with(&memory, status);
+    wrt__remedy(row, "nothing: a machine with one node has no far memory");
+    return wrt__found_numbers(row, WRT_DOCTOR_PARTIAL, "memory was bound to node {0}, the only one",
+                              node, 0);
 }
 
 static wrt_status try_nodes(wrt_doctor_row *row)
