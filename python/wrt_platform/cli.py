@@ -102,8 +102,13 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("--report", choices=("table", "json"), default="table")
         if name != "inspect":
-            words = {"dest": "report", "action": "store_const", "const": "json"}
-            command.add_argument("--json", help="the same as --report json", **words)
+            command.add_argument(
+                "--json",
+                dest="report",
+                action="store_const",
+                const="json",
+                help="the same as --report json",
+            )
         if name == "inspect":
             command.add_argument("module", metavar="MODULE", help="a .wasm or .wat file")
     return parser

@@ -283,7 +283,11 @@ def test_wall_of_a_worker_that_is_taken_away_is_noticed(worker: Any, weakness: s
 
 def test_limit_that_is_not_set_is_noticed(worker: Any) -> None:
     """A worker that says what it would meet without its limits."""
-    for step, row in (("addresses", "addresses"), ("descriptors", "descriptors"), ("files", "files")):
+    for step, row in (
+        ("addresses", "addresses"),
+        ("descriptors", "descriptors"),
+        ("files", "files"),
+    ):
         text = (WORKER / "prove.c").read_text()
         found = re.search(rf"\[WRT__PROOF_{step.upper()}\] = exceed_{step}\([^)]*\)", text)
         assert found is not None
