@@ -4219,6 +4219,10 @@ pub const WRT_LINUX_REALTIME_PRIORITY_DEFAULT: wrt_linux_thread_system_default =
 pub const WRT_LINUX_NICE_STEP_DEFAULT: wrt_linux_thread_system_default = 10;
 /// Defaults of the config.
 pub type wrt_linux_thread_system_default = ::core::ffi::c_uint;
+pub const WRT_LINUX_REALTIME_FIFO: wrt_linux_realtime_policy = 1;
+pub const WRT_LINUX_REALTIME_ROUND_ROBIN: wrt_linux_realtime_policy = 2;
+/// How REALTIME threads of one priority take turns on a CPU; the system's own numbers.
+pub type wrt_linux_realtime_policy = ::core::ffi::c_uint;
 /// What a thread system is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -4226,7 +4230,7 @@ pub struct wrt_linux_thread_system_config {
     pub struct_size: u32,
     pub realtime_priority: u32,
     pub nice_step: u32,
-    pub reserved: [u8; 4usize],
+    pub realtime_policy: u32,
 }
 /** Caller-provided storage. Fields are private. It may be moved while no thread of it is out; then
  its interface is to be asked for again.*/
@@ -4240,7 +4244,7 @@ pub struct wrt_linux_thread_system {
     pub realtime_priority: u32,
     pub nice_step: u32,
     pub base_nice: i32,
-    pub reserved_padding: u32,
+    pub realtime_policy: u32,
     pub reserved: [u64; 4usize],
 }
 unsafe extern "C" {
