@@ -326,8 +326,12 @@ def test_config_is_checked() -> None:
     ):
         with pytest.raises(InvalidArgumentError):
             builder.build()
-    with pytest.raises(UnsupportedError, match="sealed"):
+    with pytest.raises(UnsupportedError, match="confine"):
         SandboxBuilder().with_profile("strict").build()
+    with pytest.raises(UnsupportedError, match="confine"):
+        SandboxPoolBuilder().with_ready(1).with_sandbox(
+            SandboxBuilder().with_profile("strict")
+        ).build()
     with pytest.raises(InvalidArgumentError, match="strict"):
         SandboxBuilder().with_profile("loose")
     with pytest.raises(NotFoundError):
