@@ -2,10 +2,10 @@
 
 import sys
 
-import wrt_platform
+from wrt_platform import UnsupportedError, selftest
 
 try:
-    report = wrt_platform.selftest()
-except wrt_platform.UnsupportedError as error:
+    report = selftest()
+except UnsupportedError as error:
     sys.exit(f"selftest: {error}")  # a program that counts on its walls ends here
 print(f"{len(report.rows)} walls were leant against, and hold")
