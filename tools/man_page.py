@@ -50,7 +50,7 @@ EXAMPLES = {
     "In a process that has sealed itself:": "wrt run --sandbox sealed --timeout 5s program.wasm",
     "What a module wants:": "wrt inspect program.wasm",
     "What this system can do for limits, for a program:": "wrt doctor --report json",
-    "A service that starts where its walls hold:": "wrt selftest && exec service",
+    "Whether the walls hold, for a start script:": "wrt selftest",
 }
 
 SEE_ALSO = "timeout(1), prlimit(1), seccomp(2), landlock(7), cgroups(7), perf_event_open(2)"
