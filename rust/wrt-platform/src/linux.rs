@@ -7,6 +7,8 @@ pub mod cgroups;
 pub mod confined_process;
 #[cfg(feature = "std")]
 pub mod container;
+#[cfg(feature = "std")]
+pub mod io_uring;
 #[cfg(feature = "alloc")]
 pub mod landlock;
 pub mod memory;
