@@ -8,7 +8,8 @@
 #include "sys_io_uring.h"
 #include "wrt_platform/linux/io_uring.h"
 
-enum { WRT__NO_REQUEST = UINT32_MAX, WRT__REQUEST_PARKED = 1 /* as a result: it has to wait */ };
+#define WRT__NO_REQUEST     UINT32_MAX
+#define WRT__REQUEST_PARKED INT32_MIN /* as a result: it has to wait */
 
 enum wrt__io_slot_state {
     WRT__SLOT_FREE,

@@ -24,14 +24,6 @@ static int32_t result_of(ssize_t count)
     return count < 0 ? -errno : (int32_t)count;
 }
 
-static int32_t park_or_refuse(int descriptor)
-{
-    const int flags = wrt__sys_status_flags(descriptor);
-
-    if (flags < 0) return -errno;
-    return (flags & O_NONBLOCK) != 0 ? -EAGAIN : WRT__REQUEST_PARKED;
-}
-
 static int32_t move(bool is_out, int descriptor, uint8_t *bytes, size_t size)
 {
     return result_of(is_out ? wrt__sys_write(descriptor, bytes, size)
@@ -52,9 +44,9 @@ static int32_t stream(bool is_out, int descriptor, uint8_t *bytes, size_t size)
 
     const int ready = wrt__sys_poll(&polled, 1, &at_once);
     if (ready < 0) return -errno;
-    if (ready == 0) return park_or_refuse(descriptor);
+    if (ready == 0) return WRT__REQUEST_PARKED;
     const int32_t result = move_now(is_out, descriptor, bytes, size);
-    if (result == -EAGAIN) return park_or_refuse(descriptor); /* somebody else was faster */
+    if (result == -EAGAIN) return WRT__REQUEST_PARKED; /* somebody else was faster */
     if (result != -EOPNOTSUPP && result != -ENOSYS && result != -EINVAL) return result;
     return move(is_out, descriptor, bytes, is_out && size > PIPE_ROOM ? PIPE_ROOM : size);
 }

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::Write,
     os::fd::OwnedFd,
-    os::unix::fs::FileExt,
+    os::unix::{fs::FileExt, net::UnixStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,8 +31,8 @@ fn this_program() -> (File, Arc<OwnedFd>) {
     (open(), Arc::new(OwnedFd::from(open())))
 }
 
-fn silent_pipe() -> (Arc<OwnedFd>, std::io::PipeWriter) {
-    let (reader, writer) = std::io::pipe().unwrap();
+fn silent_pipe() -> (Arc<OwnedFd>, UnixStream) {
+    let (reader, writer) = UnixStream::pair().unwrap();
     (Arc::new(OwnedFd::from(reader)), writer)
 }
 

@@ -24,7 +24,7 @@
  * Completions come in any order. `result` is what the system call of that name would return, or the
  * negated number of its error; what was interrupted, or came short of a file that has more, is
  * taken up again by the ring itself. So a short read of a file means its end; one of a pipe or
- * socket does not.
+ * socket does not. O_NONBLOCK makes no difference, but for what the kernel can't wait for: -EAGAIN.
  *
  * Where requests to a pipe or socket have to wait, THREADS goes on with them inside of the wait
  * calls only.
@@ -37,6 +37,7 @@
 #define WRT_PLATFORM_LINUX_IO_URING_H
 
 #include "wrt_platform/enforcement.h"
+#include <stdbool.h>
 
 WRT_BEGIN_DECLS
 
