@@ -203,7 +203,10 @@ def test_the_sq_thread_stays_on_its_cpu(kernel_only: None, path: Path, content: 
             ring.submit_read(file, 5000, 7)
             assert bytes(ring.wait_completion(10).data) == content[7:5007]
     ring.close()
-    assert threads_of_process().keys() <= tasks.keys()
+    end = time.monotonic() + 20
+    while number in threads_of_process():  # the kernel takes a ring apart behind our back
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_the_sq_thread_takes_more_than_its_queue_holds(

@@ -8,6 +8,8 @@
 #include "sys_io_uring.h"
 #include "wrt_platform/linux/io_uring.h"
 
+#include "../core/atomic.h"
+
 #define WRT__NO_REQUEST     UINT32_MAX
 #define WRT__REQUEST_PARKED INT32_MIN /* as a result: it has to wait */
 
@@ -110,9 +112,6 @@ wrt_status wrt__io_check(const char *operation, const wrt_io_uring *ring);
 
 /* ---- io_uring_slots.c ---- */
 
-/* A slot for the request; WRT__NO_REQUEST: there is none left. */
-uint32_t wrt__io_slot_take(wrt__io_state *state, const wrt_io_uring_request *request);
-void wrt__io_slot_free(wrt__io_state *state, uint32_t index);
 void wrt__io_push(wrt__io_state *state, wrt__io_list *list, uint32_t index);
 uint32_t wrt__io_pop(wrt__io_state *state, wrt__io_list *list);
 /* Takes one out of the middle; it must be in it. */
@@ -126,8 +125,6 @@ void wrt__io_end(wrt__io_slot *slot, int32_t error);
 
 /* Puts the slot into the list of those that are finished. */
 void wrt__io_finish(wrt__io_state *state, uint32_t index);
-/* Makes a completion of a finished slot, and frees it. */
-void wrt__io_give(wrt__io_state *state, uint32_t index, wrt_io_uring_completion *completion_out);
 /* Takes finished ones from the list. Returns how many. */
 uint32_t wrt__io_take_finished(wrt__io_state *state, wrt_io_uring_completion *completions_out,
                                uint32_t capacity);
@@ -149,5 +146,46 @@ void wrt__io_kernel_close(wrt__io_ring *ring);
 int32_t wrt__io_transfer(const wrt__io_slot *slot);
 /* Whether the descriptor is a regular file or a block device: it never has to be waited for. */
 bool wrt__io_is_file(int descriptor);
+
+/* ---- Inline: each request goes this way ---- */
+
+/* A slot for the request; WRT__NO_REQUEST: there is none left. */
+static inline uint32_t wrt__io_slot_take(wrt__io_state *state, const wrt_io_uring_request *request)
+{
+    const uint32_t index = state->free_slot;
+
+    if (index == WRT__NO_REQUEST) return index;
+    wrt__io_slot *const slot = &state->slots[index];
+    state->free_slot = slot->next;
+    slot->request = *request;
+    slot->done = 0;
+    slot->result = 0;
+    slot->part_count = 0;
+    slot->tries = 0;
+    slot->has_timed_out = 0;
+    wrt__store(&slot->is_cancelled, 0);
+    state->under_way++;
+    return index;
+}
+
+static inline void wrt__io_slot_free(wrt__io_state *state, uint32_t index)
+{
+    state->slots[index].state = WRT__SLOT_FREE;
+    state->slots[index].next = state->free_slot;
+    state->free_slot = index;
+    state->under_way--;
+}
+
+/* Makes a completion of a slot whose request has ended, and frees it. */
+static inline void wrt__io_give(wrt__io_state *state, uint32_t index,
+                                wrt_io_uring_completion *completion_out)
+{
+    const wrt__io_slot *const slot = &state->slots[index];
+
+    completion_out->user_data = slot->request.user_data;
+    completion_out->result = slot->result;
+    completion_out->operation = slot->request.operation;
+    wrt__io_slot_free(state, index);
+}
 
 #endif

@@ -246,6 +246,12 @@ static wrt_status submit(const char *operation, wrt__io_state *state,
 
 /* ---- Completions ---- */
 
+/* The common case: all of it at once. */
+static bool is_whole(const wrt__io_slot *slot)
+{
+    return (uint64_t)slot->result == slot->request.size && slot->done == 0 && slot->result >= 0;
+}
+
 /* Notes one; true if its request has ended. One that has to go on is in the queue again. */
 static bool note(const char *operation, wrt__io_state *state, const wrt__io_uring_cqe *completion)
 {
@@ -260,7 +266,7 @@ static bool note(const char *operation, wrt__io_state *state, const wrt__io_urin
     if (kind == KIND_REQUEST) slot->result = completion->res;
     if (kind == KIND_TIMEOUT && completion->res == -ETIME) slot->has_timed_out = 1;
     if (--slot->part_count != 0) return false;
-    if (!wrt__io_goes_on(slot, slot->result)) return true;
+    if (is_whole(slot) || !wrt__io_goes_on(slot, slot->result)) return true;
     if (room(ring) < entries_of(&slot->request)) {
         if (hand_over(operation, state, &lost) != WRT_OK ||
             !wait_for_room(ring, entries_of(&slot->request))) {

@@ -8,32 +8,6 @@
 
 enum { TRIES_MAX = 100 }; /* of a request that is turned away for no reason of its own */
 
-uint32_t wrt__io_slot_take(wrt__io_state *state, const wrt_io_uring_request *request)
-{
-    const uint32_t index = state->free_slot;
-
-    if (index == WRT__NO_REQUEST) return index;
-    wrt__io_slot *const slot = &state->slots[index];
-    state->free_slot = slot->next;
-    slot->request = *request;
-    slot->done = 0;
-    slot->result = 0;
-    slot->part_count = 0;
-    slot->tries = 0;
-    slot->has_timed_out = 0;
-    wrt__store(&slot->is_cancelled, 0);
-    state->under_way++;
-    return index;
-}
-
-void wrt__io_slot_free(wrt__io_state *state, uint32_t index)
-{
-    state->slots[index].state = WRT__SLOT_FREE;
-    state->slots[index].next = state->free_slot;
-    state->free_slot = index;
-    state->under_way--;
-}
-
 void wrt__io_push(wrt__io_state *state, wrt__io_list *list, uint32_t index)
 {
     state->slots[index].next = WRT__NO_REQUEST;
@@ -116,16 +90,6 @@ void wrt__io_finish(wrt__io_state *state, uint32_t index)
 {
     state->slots[index].state = WRT__SLOT_FINISHED;
     wrt__io_push(state, &state->finished, index);
-}
-
-void wrt__io_give(wrt__io_state *state, uint32_t index, wrt_io_uring_completion *completion_out)
-{
-    const wrt__io_slot *const slot = &state->slots[index];
-
-    completion_out->user_data = slot->request.user_data;
-    completion_out->result = slot->result;
-    completion_out->operation = slot->request.operation;
-    wrt__io_slot_free(state, index);
 }
 
 uint32_t wrt__io_take_finished(wrt__io_state *state, wrt_io_uring_completion *completions_out,

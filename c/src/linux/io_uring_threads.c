@@ -135,6 +135,21 @@ static int start_thread(wrt__io_state *state)
     return 0;
 }
 
+/* Calls a thread that is idle until it has heard, and joins it. */
+static int end_thread(wrt__io_threads *threads, pthread_t handle)
+{
+    struct timespec limit = {0};
+    int code;
+
+    do {
+        call_threads(threads, INT32_MAX);
+        if (clock_gettime(CLOCK_MONOTONIC, &limit) != 0) return errno;
+        limit = wrt__timespec(wrt__time_after(wrt__nanoseconds(&limit), SLICE_NS));
+        code = wrt__sys_thread_join(handle, &limit);
+    } while (code == ETIMEDOUT);
+    return code;
+}
+
 static int end_threads(wrt__io_state *state)
 {
     wrt__io_threads *const threads = lock(state);
@@ -142,8 +157,7 @@ static int end_threads(wrt__io_state *state)
     threads->is_over = 1;
     unlock(state);
     while (threads->thread_count != 0) {
-        call_threads(threads, INT32_MAX);
-        const int code = wrt__sys_thread_join(threads->threads[threads->thread_count - 1], NULL);
+        const int code = end_thread(threads, threads->threads[threads->thread_count - 1]);
         if (code != 0) return code;
         threads->thread_count--;
     }
