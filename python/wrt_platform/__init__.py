@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from wrt_platform.linux.sync_objects import (
         benchmark_futex_strategies as benchmark_futex_strategies,
     )
+    from wrt_platform.linux.threading import LinuxRealtimePolicy as LinuxRealtimePolicy
     from wrt_platform.linux.threading import LinuxThreadSystem as LinuxThreadSystem
     from wrt_platform.linux.threading import LinuxThreadSystemBuilder as LinuxThreadSystemBuilder
     from wrt_platform.lock import Lock as Lock
@@ -194,7 +195,7 @@ _HOMES = {
     "linux.perf": "PerfCounter PerfEvent PerfEventBuilder profile",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
     "linux.sync_objects": ("LinuxCondition LinuxMutex LinuxSemaphore benchmark_futex_strategies"),
-    "linux.threading": "LinuxThreadSystem LinuxThreadSystemBuilder",
+    "linux.threading": "LinuxRealtimePolicy LinuxThreadSystem LinuxThreadSystemBuilder",
     "lock": "Lock LockProtocol",
     "memory": "Memory MemoryBuilder",
     "memory_account": (

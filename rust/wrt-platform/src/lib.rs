@@ -96,7 +96,7 @@ pub use linux::sync_objects::{
     LinuxCondition, LinuxMutex, LinuxSemaphore, benchmark_futex_strategies,
 };
 #[cfg(all(feature = "alloc", target_os = "linux"))]
-pub use linux::threading::{LinuxThreadSystem, LinuxThreadSystemBuilder};
+pub use linux::threading::{LinuxRealtimePolicy, LinuxThreadSystem, LinuxThreadSystemBuilder};
 pub use lock::{Lock, LockGuard, LockProtocol};
 pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "alloc")]
