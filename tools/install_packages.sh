@@ -34,6 +34,7 @@ elif [ "${1:-}" != "--build-only" ]; then
     have clang || want clang
     have wasm-ld || want lld
     have valgrind || want valgrind
+    have mandoc || want mandoc
     have arm-none-eabi-gcc || want gcc-arm-none-eabi
     have aarch64-linux-gnu-gcc || want gcc-aarch64-linux-gnu
     echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || want libnewlib-arm-none-eabi
