@@ -268,6 +268,81 @@ def test_buffers_that_can_not_be_registered_are_not(
     assert ring.deinit() == lib.WRT_OK
 
 
+# ---- What the threads call ----
+
+PARKED = -(2**31)
+TRANSFER, GOES_ON = "wrt__io_transfer", "wrt__io_goes_on"
+
+
+def slot_of(descriptor: int, operation: int, size: int = 0, offset: int = 0) -> tuple[Any, Any]:
+    """A slot, which begins with its request; and the buffer."""
+    slot, buffer = ffi.new("uint64_t[32]"), ffi.new("uint8_t[]", b"sent" * 3)
+    raw = ffi.cast("wrt_io_uring_request *", slot)
+    raw.operation, raw.descriptor = operation, descriptor
+    raw.offset, raw.size = offset, size
+    raw.buffer = buffer if size else ffi.NULL
+    return slot, buffer
+
+
+@pytest.mark.parametrize("operation", [lib.WRT_IO_URING_FSYNC, lib.WRT_IO_URING_FDATASYNC])
+def test_a_sync_that_fails_in_a_thread_is_the_result(
+    library: Library, file: int, operation: int
+) -> None:
+    slot, _ = slot_of(file, operation)
+    library.fail_at(1, errno.EIO)
+    assert library(TRANSFER, slot) == -errno.EIO
+    assert library(TRANSFER, slot) == 0
+
+
+@pytest.mark.parametrize("operation", [lib.WRT_IO_URING_READ, lib.WRT_IO_URING_WRITE])
+def test_a_transfer_that_fails_in_a_thread_is_the_result(library: Library, operation: int) -> None:
+    """A pipe is tried as a file, polled, and then moved without waiting."""
+    is_read = operation == lib.WRT_IO_URING_READ
+    for call in (1, 2, 3):
+        for code in (errno.EIO, errno.EAGAIN, errno.EOPNOTSUPP):
+            left, right = os.pipe()
+            os.write(right, b"here")
+            slot, buffer = slot_of(left if is_read else right, operation, 12)
+            library.fail_at(call, code)
+            result = library(TRANSFER, slot)
+            library.fail_at(0, 0)
+            if call == 3 and code == errno.EAGAIN:
+                assert result == PARKED  # somebody else was faster
+            elif call == 3 and code == errno.EOPNOTSUPP:  # it can't tell, so it is moved at once
+                assert result == (4 if is_read else 12)
+                assert not is_read or bytes(buffer[0:4]) == b"here"
+                assert is_read or os.read(left, 99) == b"here" + b"sent" * 3
+            else:
+                assert result == -code
+            os.close(left)
+            os.close(right)
+
+
+def test_a_transfer_is_tried_again_only_where_that_helps(library: Library, file: int) -> None:
+    left, right = os.pipe()
+    result_at = 56 + 8 + 8 + 16  # of the slot: behind the request, done, deadline and limit
+
+    def goes_on(descriptor: int, result: int) -> tuple[bool, int]:
+        slot, _ = slot_of(descriptor, lib.WRT_IO_URING_READ, 12)
+        is_on = library(GOES_ON, slot, result % 2**64) & 1 == 1
+        return is_on, ffi.cast("int32_t *", ffi.cast("char *", slot) + result_at)[0]
+
+    assert goes_on(file, -errno.EINTR)[0]
+    assert goes_on(left, -errno.EAGAIN)[0]
+    library.fail_at(1, errno.EBADF)  # how the descriptor is can't be asked
+    assert goes_on(left, -errno.EAGAIN) == (False, -errno.EAGAIN)
+    os.set_blocking(left, False)
+    assert goes_on(left, -errno.EAGAIN) == (False, -errno.EAGAIN)
+    assert goes_on(file, 5)[0]  # short of a file
+    library.fail_at(1, errno.EBADF)  # what it is can't be asked
+    assert goes_on(file, 5) == (False, 5)
+    assert goes_on(left, 5) == (False, 5)  # a pipe gives what it has
+    assert goes_on(file, 12) == (False, 12)
+    assert goes_on(file, -errno.EIO) == (False, -errno.EIO)
+    os.close(left)
+    os.close(right)
+
+
 # ---- Refusals ----
 
 

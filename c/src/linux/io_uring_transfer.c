@@ -9,7 +9,7 @@ bool wrt__io_is_file(int descriptor)
 {
     struct stat about;
 
-    if (wrt__sys_stat(descriptor, &about) != 0) return false;
+    if (wrt__sys_fstat(descriptor, &about) != 0) return false;
     return S_ISREG(about.st_mode) || S_ISBLK(about.st_mode);
 }
 

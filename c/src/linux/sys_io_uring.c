@@ -63,11 +63,6 @@ int wrt__sys_fdatasync(int descriptor)
     return wrt__sys_fails() ? -1 : fdatasync(descriptor);
 }
 
-int wrt__sys_stat(int descriptor, struct stat *about)
-{
-    return wrt__sys_fails() ? -1 : fstat(descriptor, about);
-}
-
 int wrt__sys_status_flags(int descriptor)
 {
     return wrt__sys_fails() ? -1 : fcntl(descriptor, F_GETFL);

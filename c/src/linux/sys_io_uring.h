@@ -144,7 +144,6 @@ ssize_t wrt__sys_read_now(int descriptor, void *bytes, size_t size);
 ssize_t wrt__sys_write_now(int descriptor, const void *bytes, size_t size);
 int wrt__sys_fsync(int descriptor);
 int wrt__sys_fdatasync(int descriptor);
-int wrt__sys_stat(int descriptor, struct stat *about);
 int wrt__sys_status_flags(int descriptor);
 
 #endif
