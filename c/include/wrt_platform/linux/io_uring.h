@@ -172,7 +172,7 @@ WRT_API WRT_NODISCARD wrt_status wrt_io_uring_deinit(wrt_io_uring *ring);
 
 /** Hands in requests, in one system call for each `entries` of them. *accepted_out: the first so
  * many are under way; fewer than `count` if the ring is full then, or the system took no more.
- * Errors (nothing is under way then): INVALID_ARGUMENT (a rule of a request is broken, the reason
+ * Errors: (nothing is under way then) INVALID_ARGUMENT (a rule of a request is broken, the reason
  * names which), UNSUPPORTED (an operation that this kernel has not; reserved), BUSY (the ring is
  * full: take completions first), STATE (not initialised, moved, or after fork), SYSTEM (os_code).
  * An error of the request itself, a bad descriptor for instance, is its completion's `result`.
