@@ -9,6 +9,7 @@ pub mod confined_process;
 pub mod container;
 #[cfg(feature = "std")]
 pub mod io_uring;
+pub mod doctor;
 #[cfg(feature = "alloc")]
 pub mod landlock;
 pub mod memory;
@@ -22,6 +23,8 @@ pub mod pressure;
 pub mod sandbox;
 #[cfg(feature = "alloc")]
 pub mod seccomp;
+#[cfg(feature = "alloc")]
+pub mod selftest;
 #[cfg(feature = "alloc")]
 pub mod selinux;
 pub mod slot_pool;
