@@ -7,9 +7,9 @@ pub mod cgroups;
 pub mod confined_process;
 #[cfg(feature = "std")]
 pub mod container;
+pub mod doctor;
 #[cfg(feature = "std")]
 pub mod io_uring;
-pub mod doctor;
 #[cfg(feature = "alloc")]
 pub mod landlock;
 pub mod memory;
