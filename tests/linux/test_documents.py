@@ -30,6 +30,7 @@ from wrt_platform.errors import (
 )
 from wrt_platform.linux_cgroups import CgroupBuilder, PressureLevel, ResourceLimits
 from wrt_platform.linux_container import detect_environment, detect_resources
+from wrt_platform.linux_io_uring import IoUringBuilder
 from wrt_platform.linux_memory import (
     LinuxAllocator,
     LinuxNameSource,
@@ -42,7 +43,7 @@ from wrt_platform.linux_perf import PerfCounter, PerfEventBuilder
 from wrt_platform.linux_sync import benchmark_futex_strategies
 
 PAGE = 65536
-PLACED = ("mte_for_memory_safety", "io_uring_integration")  # listed with their modules
+PLACED = ("mte_for_memory_safety",)  # listed with its module
 blocks: list[str] = []
 _Test = TypeVar("_Test", bound=Callable[..., None])
 
@@ -199,6 +200,18 @@ def test_cgroups_v2_integration() -> None:
         assert re.search(r"controller|version 2|group|Delegate", str(error)), error
 
 
+@block("io_uring_integration")
+@pytest.mark.row("IU-1")
+def test_io_uring_integration() -> None:
+    builder = IoUringBuilder().with_entries(256).with_cq_size(512)
+    builder.with_sq_thread(True).with_sq_thread_cpu(0)
+    with builder.build() as ring, open(sys.executable, "rb") as file:
+        ring.submit_read(file, 4096, 0, user_data=42)
+        completion = ring.wait_completion()
+        assert completion.user_data == 42
+        assert bytes(completion.data) == file.read(4096)
+
+
 SANDBOX = """
 from wrt_platform.linux_security import *
 Namespace.unshare([NamespaceType.USER, NamespaceType.MOUNT, NamespaceType.PID,
@@ -300,7 +313,7 @@ def test_every_block_lives_as_a_rust_example() -> None:
 
 def test_names_of_the_documents_lead_to_the_modules() -> None:
     """In a process of its own: each is imported first of all."""
-    names = ["memory", "cgroups", "container", "perf", "security", "sync"]
+    names = ["memory", "cgroups", "container", "perf", "security", "sync", "io_uring"]
     for name in names:
         code = f"from wrt_platform import linux_{name} as a\n"
         code += f"from wrt_platform.linux import {name} as b\n"

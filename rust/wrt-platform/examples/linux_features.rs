@@ -185,6 +185,38 @@ fn cgroups_v2_integration() -> Result<()> {
     or_refused("cgroups", isolate_wasm_execution(), &expected)
 }
 
+fn io_uring_integration() -> Result<()> {
+    use std::{fs::File, os::fd::OwnedFd, sync::Arc};
+    use wrt_platform::linux_io_uring::{IoUring, IoUringBuilder};
+    // Check if io_uring is available
+    if !IoUring::is_available()? {
+        eprintln!("io_uring: {:?}", wrt_platform::linux_io_uring::probe()?);
+    }
+
+    let ring = IoUringBuilder::new()
+        .with_entries(256) // Queue depth
+        .with_sq_thread(true) // Kernel SQ polling thread
+        .with_sq_thread_cpu(0) // Pin to CPU 0
+        .with_cq_size(512) // Completion queue 2x submit
+        .build()?;
+
+    // Example: Async file read
+    let fd = Arc::new(OwnedFd::from(File::open(env::current_exe()?)?));
+    let buffer = vec![0u8; 4096];
+
+    // Submit read operation
+    let user_data = 42;
+    ring.submit_read(&fd, buffer, 0, user_data)?;
+
+    // Do other work...
+
+    // Wait for completion
+    let completion = ring.wait_completion()?;
+    assert_eq!(completion.user_data, user_data);
+    assert_eq!(&completion.data()?[..4], b"\x7fELF");
+    Ok(())
+}
+
 /// It gives rights away for good, so it happens in a process of its own.
 fn create_secure_sandbox() -> Result<()> {
     use wrt_platform::linux_security::{
@@ -329,6 +361,8 @@ fn main() -> Result<()> {
     println!("advanced_futex_usage");
     cgroups_v2_integration()?;
     println!("cgroups_v2_integration");
+    io_uring_integration()?;
+    println!("io_uring_integration");
     security_sandboxing()?;
     println!("security_sandboxing");
     performance_monitoring()?;
