@@ -1,5 +1,5 @@
 """Kept slots, cold memories and growth, beside the bare system calls; an image that is copied on
-write, beside mmap and a copy; slots and whole instances on them, beside Wasmtime's pooling allocator.
+write, beside mmap and a copy; slots, and instances on them, beside Wasmtime's pooling allocator.
 
 The times come from slot_pools.c, which interleaves all of ours in one process, and from the peer's
 program; both take turns, and of all rounds the shortest time counts. Wasmtime makes an instance in
