@@ -148,6 +148,7 @@ static wrt_status load_all(const char *operation, wrt__lazy_engine *engine, uint
         engine->states[chunk] = WRT__CHUNK_LOADED;
         engine->loaded_bytes += size;
     }
+    engine->base = base;
     return WRT_OK;
 }
 
@@ -261,7 +262,7 @@ bool wrt__lazy_is_complete(const wrt_linux_lazy_memory *lazy)
     wrt__lazy_engine *engine = engine_of(lazy);
 
     (void)pthread_mutex_lock(&engine->guard);
-    const bool is_complete = engine->base == NULL || engine->loaded_bytes == engine->image_size;
+    const bool is_complete = engine->loaded_bytes == engine->image_size;
     (void)pthread_mutex_unlock(&engine->guard);
     return is_complete;
 }

@@ -47,8 +47,7 @@ typedef struct wrt__lazy_engine {
     uint32_t callers;     /* inside of load() and serve() */
     uint32_t queue_start, queue_count;
     wrt__wanted queue[WRT__LAZY_QUEUE];
-    uint8_t *base;          /* of the memory that is out, where it comes on demand; else NULL */
-    uint32_t initial_pages; /* allocate() notes it for map */
+    uint8_t *base; /* of the memory that is out, where it comes on demand; else NULL */
     uint32_t failed_chunks;
     uint64_t loaded_bytes, touch_count;
     wrt_error failure;
@@ -76,7 +75,7 @@ void wrt__lazy_give_up(wrt__lazy_engine *engine, uint64_t chunk, const wrt_error
 /* The same for all that waits. */
 void wrt__lazy_give_up_queue(wrt__lazy_engine *engine, const wrt_error *failure);
 
-/* Whether anything of a range comes on demand and is not there yet. */
+/* Whether all of the image is there. */
 bool wrt__lazy_is_complete(const wrt_linux_lazy_memory *lazy);
 
 /* The thread that serves. */

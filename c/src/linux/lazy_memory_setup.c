@@ -417,18 +417,20 @@ wrt_status wrt_linux_lazy_memory_query(const wrt_linux_lazy_memory *lazy,
     wrt__lazy_engine *engine = lazy->engine;
 
     (void)pthread_mutex_lock(&engine->guard);
-    *report_out = (wrt_linux_lazy_memory_report){.allocation_count = lazy->reserve.allocation_count,
-                                                 .page_count = lazy->reserve.page_count,
-                                                 .peak_pages = lazy->reserve.peak_pages,
-                                                 .failed_chunks = engine->failed_chunks,
-                                                 .reserved_bytes = lazy->reserve.reserved_bytes,
-                                                 .image_bytes = engine->image_size,
-                                                 .chunk_bytes = engine->chunk_bytes,
-                                                 .loaded_bytes = engine->loaded_bytes,
-                                                 .touch_count = engine->touch_count,
-                                                 .lazy = report_lazy(engine),
-                                                 .kernel = report_kernel(engine),
-                                                 .failure = engine->failure};
+    *report_out = (wrt_linux_lazy_memory_report){
+        .allocation_count = lazy->reserve.allocation_count,
+        .page_count = lazy->reserve.page_count,
+        .peak_pages = lazy->reserve.peak_pages,
+        .failed_chunks = engine->failed_chunks,
+        .reserved_bytes = lazy->reserve.reserved_bytes,
+        .image_bytes = engine->image_size,
+        .chunk_bytes = engine->chunk_bytes,
+        .loaded_bytes = engine->loaded_bytes,
+        .base = lazy->reserve.allocation_count != 0 ? engine->base : NULL,
+        .touch_count = engine->touch_count,
+        .lazy = report_lazy(engine),
+        .kernel = report_kernel(engine),
+        .failure = engine->failure};
     (void)pthread_mutex_unlock(&engine->guard);
     return WRT_OK;
 }

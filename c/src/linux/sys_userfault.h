@@ -43,8 +43,13 @@ typedef struct wrt__page_scan {
     uint64_t return_mask;
 } wrt__page_scan;
 
-enum { WRT__SCAN_PROTECTS = 1 };                                         /* flags */
-enum { WRT__PAGE_IS_WRITTEN = 1 << 1, WRT__PAGE_IS_ZERO_PAGE = 1 << 5 }; /* categories */
+enum { WRT__SCAN_PROTECTS = 1 }; /* flags */
+enum {                           /* categories */
+       WRT__PAGE_IS_WRITTEN = 1 << 1,
+       WRT__PAGE_IS_PRESENT = 1 << 3,
+       WRT__PAGE_IS_SWAPPED = 1 << 4,
+       WRT__PAGE_IS_ZERO_PAGE = 1 << 5
+};
 
 /* A descriptor for page faults, closed by exec, that does not block; -1 and errno. */
 int wrt__sys_userfault(int flags);

@@ -203,7 +203,6 @@ static wrt_status tell(const char *operation, wrt_linux_write_tracker *tracker,
     memset(bitmap_out, 0, word_count * sizeof *bitmap_out);
     status = methods[tracker->method].read(operation, tracker, bitmap_out, marks);
     if (status != WRT_OK) return status;
-    if (marks) tracker->marked_bytes = bytes_of(tracker);
     uint32_t count = 0;
     for (uint64_t word = 0; word < needed; word++) {
         count += (uint32_t)__builtin_popcount(bitmap_out[word]);

@@ -64,7 +64,8 @@ static const wrt__lazy_engine *lazy_engine(const wrt_linux_write_tracker *tracke
     const wrt_linux_lazy_memory *lazy = tracker->lazy_memory;
     const wrt__lazy_engine *engine = lazy != NULL ? lazy->engine : NULL;
 
-    return engine != NULL && engine->base == tracker->pages->base ? engine : NULL;
+    if (engine == NULL || engine->refusal != 0) return NULL;
+    return engine->base == tracker->pages->base ? engine : NULL;
 }
 
 /* From now on what is loaded counts as not written. */
@@ -87,6 +88,7 @@ static wrt_status open_tracking(const char *operation, wrt_linux_write_tracker *
     if (engine == NULL) return open_own(operation, tracker);
     if (engine->can_track && !engine->tracks_writes) {
         tracker->userfault = engine->userfault;
+        tracker->borrows_userfault = 1;
         return WRT_OK;
     }
     if (engine->tracks_writes) {
@@ -138,7 +140,7 @@ static wrt_status register_all(const char *operation, const wrt_linux_write_trac
 
 void wrt__protected_end(wrt_linux_write_tracker *tracker)
 {
-    if (lazy_engine(tracker) != NULL) {
+    if (tracker->borrows_userfault != 0) {
         set_tracked(tracker, false);
     } else {
         (void)close(tracker->userfault);
@@ -184,35 +186,51 @@ wrt_status wrt__protected_mark(const char *operation, wrt_linux_write_tracker *t
     return protect(operation, tracker, 0, bytes_of(tracker));
 }
 
-/* Zero pages, which reading puts in place of nothing, are not written, whatever their bits say. */
-wrt_status wrt__protected_read(const char *operation, wrt_linux_write_tracker *tracker,
-                               uint32_t *bitmap_out, bool marks)
+/* Sets the bits of the pages of a range that are written. Zero pages, which reading puts in place
+ * of nothing, are not written, whatever their bits say. */
+static wrt_status scan_range(const char *operation, const wrt_linux_write_tracker *tracker,
+                             uint32_t *bitmap_out, wrt__page_scan scan)
 {
-    const uint64_t end = (uintptr_t)tracker->pages->base + bytes_of(tracker);
     wrt__page_range ranges[RANGES];
-    wrt__page_scan scan = {.size = sizeof scan,
-                           .flags = marks ? WRT__SCAN_PROTECTS : 0,
-                           .start = (uintptr_t)tracker->pages->base,
-                           .end = end,
-                           .vec = (uintptr_t)ranges,
-                           .vec_len = RANGES,
-                           .category_inverted = WRT__PAGE_IS_ZERO_PAGE,
-                           .category_mask = WRT__PAGE_IS_WRITTEN | WRT__PAGE_IS_ZERO_PAGE,
-                           .return_mask = WRT__PAGE_IS_WRITTEN};
 
-    while (scan.start < end) {
+    scan.size = sizeof scan;
+    scan.vec = (uintptr_t)ranges;
+    scan.vec_len = RANGES;
+    scan.category_inverted = WRT__PAGE_IS_ZERO_PAGE;
+    scan.category_mask = WRT__PAGE_IS_WRITTEN | WRT__PAGE_IS_ZERO_PAGE;
+    scan.return_mask = WRT__PAGE_IS_WRITTEN;
+    while (scan.start < scan.end) {
         const int count = wrt__sys_page_scan(tracker->pagemap, &scan);
         if (count < 0) {
             return wrt__tracker_fail(operation, "ioctl(PAGEMAP_SCAN) of {0} bytes failed",
-                                     end - scan.start);
+                                     scan.end - scan.start);
         }
         for (int i = 0; i < count; i++) {
             set_bits(tracker, bitmap_out, ranges[i].start, ranges[i].end);
         }
         scan.start = scan.walk_end;
     }
-    if (!marks) return WRT_OK;
-    return protect(operation, tracker, tracker->marked_bytes, bytes_of(tracker));
+    return WRT_OK;
+}
+
+/* What has become accessible since mark() is not protected before it is written: there, a page
+ * without memory is one that nobody wrote. Where all was protected, it is one that was given back.
+ */
+wrt_status wrt__protected_read(const char *operation, wrt_linux_write_tracker *tracker,
+                               uint32_t *bitmap_out, bool marks)
+{
+    const uint64_t base = (uintptr_t)tracker->pages->base;
+    const uint64_t flags = marks ? WRT__SCAN_PROTECTS : 0;
+    const wrt__page_scan marked = {
+        .flags = flags, .start = base, .end = base + tracker->marked_bytes};
+    const wrt__page_scan later = {.flags = flags,
+                                  .start = base + tracker->marked_bytes,
+                                  .end = base + bytes_of(tracker),
+                                  .category_anyof_mask =
+                                      WRT__PAGE_IS_PRESENT | WRT__PAGE_IS_SWAPPED};
+
+    const wrt_status status = scan_range(operation, tracker, bitmap_out, marked);
+    return status != WRT_OK ? status : scan_range(operation, tracker, bitmap_out, later);
 }
 
 /* ---- Soft-dirty bits ---- */

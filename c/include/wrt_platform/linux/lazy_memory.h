@@ -83,6 +83,7 @@ typedef struct wrt_linux_lazy_memory_report {
     uint64_t image_bytes;
     uint64_t chunk_bytes;
     uint64_t loaded_bytes;  /* of the image */
+    const uint8_t *base;    /* of the memory that is out; NULL: none is */
     uint64_t touch_count;   /* touches that had to wait */
     wrt_enforcement lazy;   /* ABSENT: the image is loaded as a whole */
     wrt_enforcement kernel; /* whether system calls wait, too, that are given this memory. PARTIAL:

@@ -45,8 +45,7 @@ typedef struct wrt_linux_write_tracker_config {
     uint32_t struct_size;   /* sizeof(wrt_linux_write_tracker_config); 0 is refused */
     uint32_t method;        /* one of wrt_linux_tracking; others than DEFAULT are not replaced */
     const wrt_pages *pages; /* of any Linux allocator, private memory; borrowed: they neither move
-                               nor go back before deinit. They may grow: what is new counts from the
-                               next mark() or take() on, and as written until then if it was */
+                               nor go back before deinit. They may grow: what is new counts */
     wrt_linux_lazy_memory *lazy_memory; /* that they come from, if it is one; borrowed; else NULL */
 } wrt_linux_write_tracker_config;
 
@@ -65,13 +64,15 @@ typedef struct wrt_linux_write_tracker {
     wrt_linux_lazy_memory *lazy_memory;
     uint8_t *copy;
     uint64_t copy_bytes;
-    uint64_t marked_bytes; /* of the memory, at the last mark */
+    uint64_t marked_bytes; /* of the memory, at the last mark() */
     uint64_t page_bytes;
     uint32_t method;
     uint32_t fork_generation;
     int32_t userfault; /* of its own, or that of the lazy memory */
     int32_t pagemap;
-    uint64_t spare[4];
+    uint32_t borrows_userfault;
+    uint32_t reserved;
+    uint64_t spare[3];
 } wrt_linux_write_tracker;
 
 /** Begins to track, with a first mark: nothing is written yet. On error it is left as it was.
