@@ -35,6 +35,10 @@ static wrt_status check(const char *operation, const wrt_linux_write_tracker *tr
     const wrt_status status = check_self(operation, tracker);
 
     if (status != WRT_OK) return status;
+    if (tracker->pages->base != tracker->base ||
+        tracker->pages->maximum_pages != tracker->maximum_pages) {
+        return wrt_fail(WRT_ERR_STATE, operation, "the pages have gone back, or are others now");
+    }
     return wrt__pages_verify(operation, tracker->pages, tracker->pages->owner);
 }
 
@@ -168,6 +172,8 @@ wrt_status wrt_linux_write_tracker_init(wrt_linux_write_tracker *tracker,
     if (status != WRT_OK) return status;
     wrt_linux_write_tracker made = {.self = tracker,
                                     .pages = known.pages,
+                                    .base = known.pages->base,
+                                    .maximum_pages = known.pages->maximum_pages,
                                     .lazy_memory = known.lazy_memory,
                                     .page_bytes = (uint64_t)sysconf(_SC_PAGESIZE),
                                     .fork_generation = wrt__fork_generation(),

@@ -9,7 +9,11 @@ pub mod confined_process;
 pub mod container;
 #[cfg(feature = "alloc")]
 pub mod landlock;
+#[cfg(feature = "std")]
+pub mod lazy_memory;
 pub mod memory;
+#[cfg(feature = "alloc")]
+pub mod mte;
 pub mod namespaces;
 pub mod numa;
 #[cfg(feature = "alloc")]
@@ -29,3 +33,5 @@ pub mod sync;
 pub mod sync_objects;
 #[cfg(feature = "alloc")]
 pub mod threading;
+#[cfg(feature = "std")]
+pub mod write_tracker;

@@ -61,6 +61,7 @@ typedef struct wrt_linux_write_tracker_report {
 typedef struct wrt_linux_write_tracker {
     struct wrt_linux_write_tracker *self;
     const wrt_pages *pages;
+    const uint8_t *base; /* of the pages, as they were at init */
     wrt_linux_lazy_memory *lazy_memory;
     uint8_t *copy;
     uint64_t copy_bytes;
@@ -71,7 +72,7 @@ typedef struct wrt_linux_write_tracker {
     int32_t userfault; /* of its own, or that of the lazy memory */
     int32_t pagemap;
     uint32_t borrows_userfault;
-    uint32_t reserved;
+    uint32_t maximum_pages;
     uint64_t spare[3];
 } wrt_linux_write_tracker;
 
