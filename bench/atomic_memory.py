@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from contest import row
 from crates import ROOT
 
 CORE = ("atomic_memory", "config", "crc32c", "crc32c_arm", "crc32c_sliced", "crc32c_x86")
@@ -48,13 +49,6 @@ def rows() -> list[dict[str, Any]]:
         row("record of 64 B read (ns)", times["read", 64], times["copy", 64], "memcpy, CRC")
     )
     return found
-
-
-def row(
-    name: str, ours: float, peer: float, peer_name: str, goal: float | None = None
-) -> dict[str, Any]:
-    values = (name, ours, peer, peer_name, ours / peer, goal)
-    return dict(zip(("name", "ours", "peer", "peer_name", "ratio", "goal"), values))
 
 
 def measure() -> dict[tuple[str, int], float]:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from contest import row
 from crates import ROOT, FetchError, find_tool
 from run_examples import build_c
 from sqlite_guest import sqlite_module
@@ -63,18 +64,6 @@ class Program(NamedTuple):
 
 def progress(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def row(
-    name: str,
-    ours: float,
-    peer: float | None = None,
-    peer_name: str | None = None,
-    goal: float | None = None,
-) -> dict[str, Any]:
-    ratio = None if peer is None else ours / peer
-    values = (name, ours, peer, peer_name, ratio, goal)
-    return dict(zip(("name", "ours", "peer", "peer_name", "ratio", "goal"), values))
 
 
 # Engines

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from contest import row
 from crates import ROOT
 
 LEVELS = {
@@ -31,11 +32,6 @@ def rows() -> list[dict[str, Any]]:
         table.append(row(f"grow by 64 KiB, {words} (ns)", grow, bare_grow, "mprotect"))
         table.append(row(f"life of 64 KiB, {words} (ns)", life, bare_life, "mmap, touch, munmap"))
     return table
-
-
-def row(name: str, ours: float, peer: float, peer_name: str) -> dict[str, Any]:
-    values = (name, ours, peer, peer_name, ours / peer, None)
-    return dict(zip(("name", "ours", "peer", "peer_name", "ratio", "goal"), values))
 
 
 def measure() -> dict[str, tuple[float, float]]:

@@ -1,6 +1,7 @@
 /* Times kept slots and cold memories beside the bare system calls, and an image that is copied on
  * write beside one that is copied. All take turns in each round; the shortest time counts. */
 #define _GNU_SOURCE
+#include "wrt_platform/instance.h"
 #include "wrt_platform/linux/memory.h"
 #include "wrt_platform/linux/slot_pool.h"
 #include <stdio.h>
@@ -12,6 +13,7 @@
 enum { ROUNDS = 60, TURNS = 100, TOUCH = 4096, IMAGE = 1 << 20, IMAGE_PAGES = 16, GROWTHS = 256 };
 
 static uint8_t image[IMAGE];
+static wrt_module module; /* (module (memory (export "memory") 1 16)), as the peer has it */
 
 static void must(bool is_true, const char *what)
 {
@@ -80,6 +82,29 @@ static double warm_slot(const wrt_page_allocator *allocator)
 static double warm_full_slot(const wrt_page_allocator *allocator)
 {
     return life(allocator, WRT_PAGE_SIZE);
+}
+
+/* A whole instance, as the peer makes one: made on a kept slot, 4 KiB written, ended. */
+static double warm_instance(const wrt_page_allocator *allocator)
+{
+    static uint64_t buffer[2048];
+    const wrt_instance_config config = {.struct_size = sizeof config,
+                                        .module = &module,
+                                        .allocator = *allocator,
+                                        .stack_size = 4096,
+                                        .buffer = buffer,
+                                        .buffer_size = sizeof buffer};
+    const double begin = now();
+
+    for (int i = 0; i < TURNS; i++) {
+        static wrt_instance instance;
+        wrt_memory *memory;
+        must(wrt_instance_init(&instance, &config) == WRT_OK, "wrt_instance_init");
+        must(wrt_instance_memory(&instance, &memory) == WRT_OK, "wrt_instance_memory");
+        touch(memory->base, TOUCH);
+        must(wrt_instance_deinit(&instance) == WRT_OK, "wrt_instance_deinit");
+    }
+    return (now() - begin) / TURNS;
 }
 
 static double copied_image(const wrt_page_allocator *allocator)
@@ -153,15 +178,29 @@ static wrt_page_allocator slots(wrt_linux_slot_pool *pool, uint32_t maximum_page
     return wrt_linux_slot_pool_interface(pool);
 }
 
+static void load_module(void)
+{
+    static const uint8_t bytes[] = "\0asm\1\0\0\0\5\4\1\1\1\20\7\12\1\6memory\2";
+    static uint64_t buffer[512];
+    const wrt_module_config config = {.struct_size = sizeof config,
+                                      .bytes = bytes,
+                                      .bytes_size = sizeof bytes,
+                                      .buffer = buffer,
+                                      .buffer_size = sizeof buffer};
+
+    must(wrt_module_init(&module, &config) == WRT_OK, "wrt_module_init");
+}
+
 int main(void)
 {
-    static wrt_linux_slot_pool sparse, full, grown, imaged;
+    static wrt_linux_slot_pool sparse, full, grown, imaged, lively;
     static wrt_linux_allocator allocator;
     const wrt_linux_allocator_config config = {
         .struct_size = sizeof config, .maximum_pages = IMAGE_PAGES, .guard_pages = true};
 
     for (size_t i = 0; i < IMAGE; i++) image[i] = (uint8_t)(i * 7 + i / TOUCH);
     must(wrt_linux_allocator_init(&allocator, &config) == WRT_OK, "init");
+    load_module();
     struct {
         const char *name;
         double (*time)(const wrt_page_allocator *allocator);
@@ -172,6 +211,7 @@ int main(void)
         {"cold", cold_memory, wrt_linux_allocator_interface(&allocator), 0},
         {"warm", warm_slot, slots(&sparse, IMAGE_PAGES, NULL, 0), 0},
         {"warm-full", warm_full_slot, slots(&full, IMAGE_PAGES, NULL, 0), 0},
+        {"instance", warm_instance, slots(&lively, IMAGE_PAGES, NULL, 0), 0},
         {"copied-image", copied_image, {0}, 0},
         {"shared-image", shared_image, slots(&imaged, IMAGE_PAGES, image, IMAGE), 0},
         {"bare-grow", bare_growth, {0}, 0},

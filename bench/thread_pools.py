@@ -17,17 +17,16 @@ times of all are higher then, ours by a half. A peer that can't be built is left
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from crates import ROOT, FetchError, find_tool
+from contest import build_peer, row, shortest
+from crates import ROOT, FetchError
 
 ROUNDS = 5
-PEER = ROOT / "bench/peers/thread_pools"
 SOURCES = [
     ROOT / "bench/thread_pools.c",
     *(path for floor in ("core", "engine", "linux") for path in ROOT.glob(f"c/src/{floor}/*.c")),
@@ -61,8 +60,8 @@ def rows() -> list[dict[str, Any]]:
     """Nanoseconds a task."""
     with tempfile.TemporaryDirectory() as folder:
         commands: list[list[Any]] = [[build_ours(Path(folder))], [sys.executable, "-c", PYTHON]]
-        commands += [[peer] for peer in (build_peer(), build_libuv(Path(folder))) if peer]
-        best = shortest(commands)
+        commands += [[peer] for peer in (find_peer(), build_libuv(Path(folder))) if peer]
+        best = shortest(ROUNDS, *commands)
     stream = "50 000 tasks in a stream (ns a task)"
     burst = "500 tasks: submit each, run, wait for all (ns a task)"
     held = "submit call alone, worker held (ns)"
@@ -87,11 +86,6 @@ def rows() -> list[dict[str, Any]]:
     ]
 
 
-def row(name: str, ours: float, peer: float, peer_name: str, goal: float | None) -> dict[str, Any]:
-    values = (name, ours, peer, peer_name, ours / peer, goal)
-    return dict(zip(("name", "ours", "peer", "peer_name", "ratio", "goal"), values))
-
-
 def build_ours(folder: Path) -> Path:
     program = folder / "thread_pools"
     flags = ["-std=gnu11", "-O2", f"-I{ROOT}/c/include"]
@@ -107,24 +101,9 @@ def build_libuv(folder: Path) -> Path | None:
     return program if subprocess.run(command, capture_output=True).returncode == 0 else None
 
 
-def build_peer() -> Path | None:
+def find_peer() -> Path | None:
     """None where there is no cargo, or nothing to fetch the peers from."""
-    target = ROOT / "build/peers"
     try:
-        command = [find_tool("cargo"), "build", "--quiet", "--release", "--locked"]
+        return build_peer("thread_pools")
     except FetchError:
         return None
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
-    done = subprocess.run(command, cwd=PEER, env=environment, capture_output=True)
-    return target / "release/thread-pools-bench" if done.returncode == 0 else None
-
-
-def shortest(commands: list[list[Any]]) -> dict[str, float]:
-    best: dict[str, float] = {}
-    for _ in range(ROUNDS):
-        for command in commands:
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            for line in done.stdout.splitlines():
-                name, time = line.split()
-                best[name] = min(best.get(name, float(time)), float(time))
-    return best

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from contest import row
 from crates import ROOT
 from wrt_platform.instance import Instance
 from wrt_platform.wat import assemble
@@ -38,11 +39,6 @@ def rows() -> list[dict[str, Any]]:
         row("Heartbeat, beyond an empty loop (ns)", cost, times["addition"], "atomic addition", 1),
         row(name, watched * 1e3, alone * 1e3, "not watched", WATCHED_GOAL),
     ]
-
-
-def row(name: str, ours: float, peer: float, peer_name: str, goal: float | None) -> dict[str, Any]:
-    ratio = ours / peer
-    return dict(name=name, ours=ours, peer=peer, peer_name=peer_name, ratio=ratio, goal=goal)
 
 
 def heartbeat_times() -> dict[str, float]:

@@ -19,6 +19,7 @@ extensions = [
     "sphinx_design",
     "hawkmoth",
     "c_headers",
+    "examples",
     "faces",
     "rust_items",
     "tables",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from common import ROOT, run
 
 # What every thread system comes to; and the files of c/src/linux that are part of it.
 CORE = ("cancel", "config", "slices", "status", "thread_system")
-LINUX = ("threading", "wait", "mutex", "fork", "sys", "port", "times")
+LINUX = ("threading", "wait", "mutex", "fork", "sys", "files", "port", "times")
 
 
 def build_with_threads(program: Path, source: str, core: Iterable[str]) -> None:
@@ -21,3 +22,13 @@ def build_with_threads(program: Path, source: str, core: Iterable[str]) -> None:
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-fsanitize=thread"]
     include = f"-I{ROOT / 'c/include'}"
     run("cc", *flags, include, *sources, ROOT / f"tests/support/{source}.c", "-o", program)
+
+
+def sees_a_race(program: Path, *words: str) -> bool:
+    """Whether the sanitizer notices what was put in on purpose. On a busy machine the threads may
+    not meet: so it is tried again."""
+    for _ in range(20):
+        done = subprocess.run([program, *words], capture_output=True, text=True, timeout=100)
+        if "ThreadSanitizer: data race" in done.stderr and done.returncode != 0:
+            return True
+    return False

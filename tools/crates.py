@@ -42,7 +42,8 @@ def fetch_crate(name: str, version: str) -> Path:
         f'[dependencies]\n{name} = {{ version = "={version}", default-features = false }}\n'
     )
     command = [find_tool("cargo"), "metadata", "--format-version", "1"]
-    answer = subprocess.run(command, cwd=package, capture_output=True, text=True)
+    own = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # a sanitizer
+    answer = subprocess.run(command, cwd=package, env=own, capture_output=True, text=True)
     if answer.returncode != 0:
         raise FetchError(f"cargo could not fetch {name} {version}: {answer.stderr.strip()}")
     packages = json.loads(answer.stdout)["packages"]

@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from wrt_platform.linux.sync_objects import (
         benchmark_futex_strategies as benchmark_futex_strategies,
     )
+    from wrt_platform.linux.threading import LinuxRealtimePolicy as LinuxRealtimePolicy
     from wrt_platform.linux.threading import LinuxThreadSystem as LinuxThreadSystem
     from wrt_platform.linux.threading import LinuxThreadSystemBuilder as LinuxThreadSystemBuilder
     from wrt_platform.linux.write_tracker import WriteTracker as WriteTracker
@@ -202,7 +203,7 @@ _HOMES = {
     "linux.perf": "PerfCounter PerfEvent PerfEventBuilder profile",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
     "linux.sync_objects": ("LinuxCondition LinuxMutex LinuxSemaphore benchmark_futex_strategies"),
-    "linux.threading": "LinuxThreadSystem LinuxThreadSystemBuilder",
+    "linux.threading": "LinuxRealtimePolicy LinuxThreadSystem LinuxThreadSystemBuilder",
     "linux.write_tracker": "WriteTracker WriteTrackerBuilder",
     "lock": "Lock LockProtocol",
     "memory": "Memory MemoryBuilder",

@@ -277,9 +277,11 @@ def settle() -> None:
             deinit(pointer)
         elif lock.acquire(blocking=False):
             try:
-                deinit(pointer)
+                status = deinit(pointer)
             finally:
                 lock.release()
+            if status == lib.WRT_ERR_STATE:  # in use: what uses it is garbage too, and comes later
+                _left_over.append(item)
         else:
             _left_over.append(item)
 

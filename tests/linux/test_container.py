@@ -353,6 +353,7 @@ def test_this_host_as_python_sees_it() -> None:
 
 
 @pytest.mark.row("CT-1")
+@pytest.mark.whole_process  # a sanitizer's shadow is larger than the limit
 def test_address_space_is_a_limit() -> None:
     child = (
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"

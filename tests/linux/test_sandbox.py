@@ -326,8 +326,12 @@ def test_config_is_checked() -> None:
     ):
         with pytest.raises(InvalidArgumentError):
             builder.build()
-    with pytest.raises(UnsupportedError, match="sealed"):
+    with pytest.raises(UnsupportedError, match="confine"):
         SandboxBuilder().with_profile("strict").build()
+    with pytest.raises(UnsupportedError, match="confine"):
+        SandboxPoolBuilder().with_ready(1).with_sandbox(
+            SandboxBuilder().with_profile("strict")
+        ).build()
     with pytest.raises(InvalidArgumentError, match="strict"):
         SandboxBuilder().with_profile("loose")
     with pytest.raises(NotFoundError):
@@ -390,6 +394,11 @@ def strict(*words: Any, **settings: Any) -> Any:
     return run(*words, sandbox="strict", **settings)
 
 
+# The strict walls leave a process none of the environment, and so no sanitizer's run time.
+starts_strict = pytest.mark.whole_process
+
+
+@starts_strict
 @pytest.mark.parametrize("program", LISTED, ids=lambda program: program["name"])
 def test_programs_print_behind_the_strict_walls_what_they_print_here(
     program: dict[str, Any],
@@ -403,6 +412,7 @@ def test_programs_print_behind_the_strict_walls_what_they_print_here(
     assert held["filter"] is held["privileges"] is EnforcementState.ENFORCED
 
 
+@starts_strict
 def test_ends_behind_the_strict_walls_are_those_of_a_run_here() -> None:
     for guest, code in ((programs.TRAP, 134), (programs.SPIN, 124), (programs.HUNGRY, 126)):
         here = run(guest, timeout=0.3)
@@ -419,6 +429,7 @@ def test_ends_behind_the_strict_walls_are_those_of_a_run_here() -> None:
         strict(programs.HELLO, imports={"env": {}})
 
 
+@starts_strict
 def test_guest_that_prints_like_the_walls_is_not_believed() -> None:
     """The last such line is the process's own."""
     lie = 'wrt_platform strict run: {\\"exit_code\\": 77}\\n'
@@ -428,6 +439,7 @@ def test_guest_that_prints_like_the_walls_is_not_believed() -> None:
     assert result.exit_code == 0
 
 
+@starts_strict
 def test_command_runs_strict() -> None:
     command = [sys.executable, "-m", "wrt_platform.cli", "run", "--sandbox", "strict"]
     command.append(str(PROGRAMS / "queens.wasm"))

@@ -5,6 +5,7 @@ What is readable is found by reading every byte; what is in RAM, by smaps.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import resource
@@ -23,6 +24,7 @@ from wrt_platform import InstanceBuilder, Module
 from wrt_platform._native import ffi, lib
 from wrt_platform.errors import BusyError, InvalidArgumentError, StateError
 from wrt_platform.linux.slot_pool import LinuxSlotPoolBuilder, SlotPool
+from wrt_platform.memory import settle
 from wrt_platform.page_allocator import PAGE_SIZE, Pages, Protection, VerificationLevel
 
 pytestmark = pytest.mark.row("LM-6")
@@ -314,6 +316,7 @@ def test_where_pagemap_is_denied_every_kept_page_is_compared() -> None:
     assert int(cleaned) == 3 * len(touched) * SYSTEM_PAGE
 
 
+@pytest.mark.whole_process  # the address sanitizer swallows mlock
 def test_a_process_that_locks_its_memory_is_clean_as_well() -> None:
     body = """
     from wrt_platform.linux.slot_pool import *
@@ -336,6 +339,29 @@ def test_a_process_that_locks_its_memory_is_clean_as_well() -> None:
     if os.geteuid() != 0 and lock != resource.RLIM_INFINITY and lock < 1 << 20:
         pytest.skip("RLIMIT_MEMLOCK is too low to lock a slot")
     assert say_in("here", body, before=before) == ["0"]
+
+
+def addresses() -> int:
+    """Bytes of address space that are taken."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * SYSTEM_PAGE
+
+
+def test_garbage_ends_in_any_order() -> None:
+    """Python finds a pool and what it lent in one ring, and may end the pool first."""
+    module = Module(assemble('(module (memory (export "memory") 1 4))'))
+    build = LinuxSlotPoolBuilder().with_slot_count(2).with_maximum_pages(8192)
+    before = addresses()
+    for _ in range(4):
+        pool = build.build()
+        pages = pool.allocate(1)
+        instance = InstanceBuilder().with_module(module).with_allocator(pool).build()
+        ring: list[Any] = [instance, pages, pool]
+        ring.append(ring)
+        assert addresses() - before > 2 * 8192 * PAGE_SIZE
+        del ring, instance, pages, pool
+        gc.collect()
+        settle()
+        assert addresses() - before < 8192 * PAGE_SIZE
 
 
 def test_a_forked_child_is_refused() -> None:

@@ -117,12 +117,17 @@ class Slots:
         ffi.memmove(self.pages.base, b"\xee" * size, size)
 
 
+# Where the address sanitizer, if there is one, keeps its own heap, which grows as it likes.
+SANITIZERS_HEAP = range(0x6000_0000_0000, 0x6400_0000_0000)
+
+
 def open_count() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
 def reserved() -> list[tuple[int, int]]:
-    return [(area.start, area.end) for area in mappings() if area.access == "---p"]
+    areas = [area for area in mappings() if area.start not in SANITIZERS_HEAP]
+    return [(area.start, area.end) for area in areas if area.access == "---p"]
 
 
 def fresh(pages: int) -> bytes:

@@ -72,12 +72,14 @@ def test_no_wake_is_lost(build: Build, what: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.whole_process  # another sanitizer's run time would be in its programs
 @what
 def test_the_thread_sanitizer_has_nothing_to_report(build: Build, what: str) -> None:
     done = stress(build("thread"), what, SANITIZED)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.whole_process
 def test_the_thread_sanitizer_reports_a_race_that_is_there(build: Build) -> None:
     done = stress(build("thread"), "race", 3_000_000)
     assert "data race" in done.stderr, "a race that was put in on purpose went unseen"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import mmap
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from common import ROOT
+from support.environments import ENVIRONMENTS, run_in
 from support.guest import assemble
 from support.runtime_example import ON_LINUX, ON_QNX, module_in
 
@@ -109,6 +114,12 @@ def cells_of_runtime(jupyter: Callable[[str], list[Any]]) -> list[Any]:
     return jupyter("runtime")
 
 
+@pytest.fixture(scope="module")
+def cells_of_linux(jupyter: Callable[[str], list[Any]]) -> list[Any]:
+    """Those of the third one."""
+    return jupyter("linux")
+
+
 def text_of(cell: Any) -> str:
     return "".join(output.text for output in outputs(cell, "stream") if output.name == "stdout")
 
@@ -168,3 +179,87 @@ def test_notebook_shows_the_kernels_tables(cells_of_runtime: list[Any]) -> None:
     rows = page("Table(pulses)").split("<tr>")[2:]
     assert [row[:11] for row in rows] == ["<td>63</td>", "<td>20</td>", "<td>10</td>"]
     assert "<td>tenant1</td>" in page("Table(partitions)")
+
+
+def table_of(cells: list[Any], words: str) -> list[list[str]]:
+    """The rows of a table that a cell shows, without the names of the columns."""
+    page = outputs(cell_with(cells, words), "execute_result")[0].data["text/html"]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in page.split("<tr>")[2:]]
+    return [[html.unescape(cell) for cell in row] for row in rows]
+
+
+@pytest.mark.row("LM-3")
+def test_notebook_shows_where_memory_lies(cells_of_linux: list[Any]) -> None:
+    plots = [cell for cell in cells_of_linux if "plt.subplots" in cell.source]
+    assert len(plots) == 5
+    for cell in plots:
+        assert any("image/png" in output.data for output in outputs(cell, "display_data"))
+    # Four times 16 KiB and two pages of 64 KiB were written.
+    assert text_of(cell_with(cells_of_linux, "in RAM {stats")) == "in RAM 192 KiB of 768 KiB\n"
+    placed = {row[0]: row[1:] for row in table_of(cells_of_linux, '"what came of it"')}
+    assert placed["small pages"][:2] == [str(mmap.PAGESIZE // 1024), "SYSTEM"]
+    assert all(int(size) >= mmap.PAGESIZE // 1024 for size, *_ in placed.values())
+    nodes = table_of(cells_of_linux, '"free (MiB)"')
+    assert [int(row[0]) for row in nodes] == nodes_of_this_machine()
+
+
+def nodes_of_this_machine() -> list[int]:
+    folders = Path("/sys/devices/system/node").glob("node[0-9]*")
+    return sorted(int(folder.name[4:]) for folder in folders) or [0]
+
+
+@pytest.mark.row("SC-5")
+def test_notebook_lets_each_limit_bite(cells_of_linux: list[Any]) -> None:
+    outcomes = table_of(cells_of_linux, '"what bites"')
+    assert [row[1] for row in outcomes] == [
+        *("OutOfFuelError", "TimedOutError", "TrapError", "LimitError"),
+        *("TrapError", "TimedOutError", "CrashedError", "CrashedError"),
+    ]
+    assert not any("nothing" in row[2] for row in outcomes)
+    assert text_of(cell_with(cells_of_linux, "is answered")).endswith(" -1\n")
+    addresses, processor, group = table_of(cells_of_linux, "*in_cgroup()")
+    assert addresses[1] in ("signalled", "exited")
+    assert processor[1:] == ["signalled", "SIGKILL"]
+    assert group[1:] == ["1 killed for want of memory", "SIGKILL"] or "cgroup" in group[2]
+
+
+@pytest.mark.row("PE-1")
+def test_notebook_shows_walls_and_counters(cells_of_linux: list[Any]) -> None:
+    walls = {row[0]: row[1:] for row in table_of(cells_of_linux, "report.walls")}
+    assert len(walls) == 10
+    assert walls["system calls"][0] == walls["life line"][0] == "enforced"
+    assert all(
+        state in ("enforced", "partial", "absent", "not asked") for state, _ in walls.values()
+    )
+    costs = table_of(cells_of_linux, "costs(work)")
+    assert {"task-clock", "page-faults"} <= {row[0] for row in costs} or "perf" in costs[0][0]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_notebook_runs_elsewhere(environment: str) -> None:
+    """With fewer rights, too: it says what is missing, and goes on."""
+    pytest.importorskip("matplotlib")
+    path = str(NOTEBOOKS / "linux.py")
+    # An ordinary user may not be allowed to read the files of this Python.
+    before = f"""
+import ast, runpy, matplotlib
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+figure, axis = plt.subplots()
+axis.bar_label(axis.barh([1], [1]))
+axis.set_xscale("log")
+axis.legend([])
+figure.tight_layout()
+figure.savefig("/dev/null", format="png")
+tree = ast.parse(open({path!r}).read())
+kinds = (ast.Import, ast.ImportFrom)
+exec(compile(ast.Module([node for node in tree.body if isinstance(node, kinds)], []), "", "exec"))
+from wrt_platform import Module
+Module("(module)")
+"""
+    body = (
+        f"names = {{}}; exec(compile(tree, {path!r}, 'exec'), names); print(len(names['outcomes']))"
+    )
+    done = run_in(environment, body, before=before)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "8"

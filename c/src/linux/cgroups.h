@@ -33,6 +33,15 @@ uint32_t wrt__cgroup_controllers(const char *path, const char *file);
 /* The name of one controller. */
 const char *wrt__cgroup_controller_name(uint32_t controller);
 
+/* ---- cgroups_control.c, cgroups_kill.c ---- */
+
+/* Nanoseconds from now; 0: it is past. */
+uint64_t wrt__cgroup_rest_of(uint64_t deadline);
+
+/* Without cgroup.kill: sends SIGKILL to each process in the group and below, until none is left or
+ * `deadline` has passed. 0, or -1 and errno. */
+int wrt__cgroup_kill_each(const wrt_linux_cgroup *group, uint64_t deadline);
+
 /* ---- cgroups_enable.c ---- */
 
 /* What stands in the way, and where. */

@@ -6,7 +6,7 @@
 #include "../core/port.h"
 #include "times.h"
 
-enum { SIGNAL_ROUNDS = 64, RETRY_NS = 1000000 };
+enum { RETRY_NS = 1000000 };
 
 static wrt_status fail_to_write(const char *operation, const char *reason, int code)
 {
@@ -14,6 +14,7 @@ static wrt_status fail_to_write(const char *operation, const char *reason, int c
     wrt_status status = is_refused ? WRT_ERR_PERMISSION : WRT_ERR_SYSTEM;
 
     if (code == ENOENT) status = WRT_ERR_UNSUPPORTED;
+    if (code == ELOOP) status = WRT_ERR_LIMIT;
     return wrt_fail_system(status, operation, reason, code, 0, 0);
 }
 
@@ -70,7 +71,7 @@ static uint64_t now_ns(void)
     return wrt__port_now(&now) == WRT_OK ? now : 0;
 }
 
-static uint64_t rest_of(uint64_t deadline)
+uint64_t wrt__cgroup_rest_of(uint64_t deadline)
 {
     const uint64_t now = now_ns();
 
@@ -103,7 +104,7 @@ static int await(const wrt_linux_cgroup *group, const char *key, uint64_t wanted
     if (descriptor < 0) return -1;
     for (;;) {
         found = look(descriptor, key, wanted);
-        const uint64_t rest = deadline == UINT64_MAX ? UINT64_MAX : rest_of(deadline);
+        const uint64_t rest = deadline == UINT64_MAX ? UINT64_MAX : wrt__cgroup_rest_of(deadline);
         const struct timespec timeout = wrt__timespec(rest);
         if (found != 0 || rest == 0) break;
         if (wrt__sys_poll(&changes, 1, rest == UINT64_MAX ? NULL : &timeout) < 0 &&
@@ -151,37 +152,6 @@ wrt_status wrt_linux_cgroup_thaw(wrt_linux_cgroup *group)
 
 /* ---- Killing ---- */
 
-/* Sends SIGKILL to each process that cgroup.procs lists; -1 and errno. */
-static int signal_all(const wrt_linux_cgroup *group)
-{
-    char text[WRT__TEXT_SIZE];
-    uint64_t process = 0;
-
-    const ssize_t length = wrt__file_read(group->directory, "cgroup.procs", text, sizeof text);
-    if (length <= 0) return (int)length;
-    for (const char *line = text; line < text + length; line += strcspn(line, "\n") + 1) {
-        const char *end = wrt__read_number(line, &process);
-        if (end == NULL || *end != '\n') break; /* cut off: the next round */
-        if (process == 0) continue;             /* of another namespace: not ours to name */
-        if (wrt__sys_kill((pid_t)process, SIGKILL) != 0 && errno != ESRCH) return -1;
-    }
-    return 1;
-}
-
-/* Before Linux 5.14: again and again, since what is killed may have forked before. */
-static int kill_one_by_one(const wrt_linux_cgroup *group)
-{
-    int left = 1;
-
-    (void)wrt__file_write(group->directory, "cgroup.freeze", "0"); /* what stands can't die */
-    for (int round = 0; left > 0 && round < SIGNAL_ROUNDS; round++) {
-        const struct timespec pause = wrt__timespec(RETRY_NS);
-        if (round > 0) (void)nanosleep(&pause, NULL);
-        left = signal_all(group);
-    }
-    return left < 0 ? -1 : 0;
-}
-
 wrt_status wrt_linux_cgroup_kill(wrt_linux_cgroup *group, uint64_t timeout_ns)
 {
     const wrt_status status = wrt__cgroup_check(__func__, group);
@@ -189,7 +159,9 @@ wrt_status wrt_linux_cgroup_kill(wrt_linux_cgroup *group, uint64_t timeout_ns)
 
     if (status != WRT_OK) return status;
     int done = wrt__file_write(group->directory, "cgroup.kill", "1");
-    if (done != 0 && (errno == ENOENT || errno == EOPNOTSUPP)) done = kill_one_by_one(group);
+    if (done != 0 && (errno == ENOENT || errno == EOPNOTSUPP)) {
+        done = wrt__cgroup_kill_each(group, deadline);
+    }
     if (done != 0) return fail_to_write(__func__, "not all processes could be killed", errno);
     if (timeout_ns == 0) return WRT_OK;
     const int found = await(group, "populated", 0, deadline);
@@ -214,7 +186,7 @@ static int remove_when_empty(wrt_linux_cgroup *group, uint64_t deadline)
         if (found <= 0) return found;
         if (wrt__sys_rmdir(group->path) == 0 || errno == ENOENT) return 1;
         const struct timespec pause = wrt__timespec(RETRY_NS);
-        if (errno != EBUSY || rest_of(deadline) == 0) return -1;
+        if (errno != EBUSY || wrt__cgroup_rest_of(deadline) == 0) return -1;
         (void)nanosleep(&pause, NULL);
     }
 }

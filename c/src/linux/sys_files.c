@@ -26,6 +26,43 @@ ssize_t wrt__sys_pread(int descriptor, void *bytes, size_t size, off_t offset)
     return wrt__sys_fails() ? -1 : pread(descriptor, bytes, size, offset);
 }
 
+/* What getdents64 fills in. */
+typedef struct folder_entry {
+    uint64_t inode;
+    int64_t next; /* where the entry behind it is */
+    uint16_t size;
+    uint8_t kind;
+    char name[];
+} folder_entry;
+
+enum { KIND_FOLDER = 4, ENTRIES_SIZE = 1024 };
+
+/* Whether this is a folder, and neither "." nor "..". */
+static bool is_below(const folder_entry *entry)
+{
+    return entry->kind == KIND_FOLDER && strcmp(entry->name, ".") != 0 &&
+           strcmp(entry->name, "..") != 0;
+}
+
+int wrt__sys_next_folder(int directory, char name_out[256])
+{
+    _Alignas(folder_entry) char entries[ENTRIES_SIZE];
+
+    if (wrt__sys_fails()) return -1;
+    for (;;) {
+        const long length = syscall(SYS_getdents64, directory, entries, sizeof entries);
+        if (length <= 0) return (int)length;
+        for (long at = 0; at < length;) {
+            const folder_entry *entry = (const folder_entry *)(const void *)(entries + at);
+
+            at += entry->size;
+            if (!is_below(entry)) continue;
+            (void)snprintf(name_out, 256, "%s", entry->name);
+            return lseek(directory, entry->next, SEEK_SET) < 0 ? -1 : 1;
+        }
+    }
+}
+
 int wrt__sys_mkdir(const char *path)
 {
     return wrt__sys_fails() ? -1 : mkdir(path, 0755);

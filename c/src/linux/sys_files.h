@@ -6,6 +6,9 @@
 #include "sys_security.h"
 
 int wrt__sys_openat(int directory, const char *path, int flags);
+/* The next folder in a folder, which remembers where it was: 1 and its name, 0: there is none, or
+ * -1 and errno. */
+int wrt__sys_next_folder(int directory, char name_out[256]);
 ssize_t wrt__sys_pread(int descriptor, void *bytes, size_t size, off_t offset);
 int wrt__sys_mkdir(const char *path);
 int wrt__sys_rmdir(const char *path);

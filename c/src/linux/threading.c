@@ -247,18 +247,21 @@ static wrt_status read_config(const char *operation, const wrt_linux_thread_syst
 {
     const wrt_status status = wrt__config_read(operation, given, config, sizeof *config);
     if (status != WRT_OK) return status;
-    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
-        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
-    }
     if (config->realtime_priority > REALTIME_PRIORITY_MAX) {
         return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "realtime_priority is {0}, SCHED_FIFO has 1 to {1}",
+                               "realtime_priority is {0}, SCHED_FIFO and SCHED_RR have 1 to {1}",
                                config->realtime_priority, REALTIME_PRIORITY_MAX);
     }
     if (config->nice_step > NICE_STEP_MAX) {
         return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
                                "nice_step is {0}, not 1 to {1}", config->nice_step, NICE_STEP_MAX);
     }
+    if (config->realtime_policy > WRT_LINUX_REALTIME_ROUND_ROBIN) {
+        return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation,
+                               "realtime_policy is {0}, not FIFO (1) or ROUND_ROBIN (2)",
+                               config->realtime_policy, 0);
+    }
+    if (config->realtime_policy == 0) config->realtime_policy = WRT_LINUX_REALTIME_FIFO;
     if (config->realtime_priority == 0) {
         config->realtime_priority = WRT_LINUX_REALTIME_PRIORITY_DEFAULT;
     }
@@ -283,7 +286,8 @@ wrt_status wrt_linux_thread_system_init(wrt_linux_thread_system *system,
                                         .fork_generation = wrt__fork_generation(),
                                         .realtime_priority = known.realtime_priority,
                                         .nice_step = known.nice_step,
-                                        .base_nice = base_nice};
+                                        .base_nice = base_nice,
+                                        .realtime_policy = known.realtime_policy};
     memcpy(system->cpus, &cpus, sizeof system->cpus);
     return WRT_OK;
 }

@@ -1,5 +1,5 @@
 /* Internal: what the files of Linux's thread system share. They are the three groups of its
- * calls: the life of threads, their scheduling, waits and locks. */
+ * calls: the life of threads, their scheduling, waits and locks; and why scheduling is refused. */
 #ifndef WRT_LINUX_THREADING_IMPL_H
 #define WRT_LINUX_THREADING_IMPL_H
 
@@ -27,6 +27,16 @@ wrt_status wrt__linux_set_nearest_priority(const char *operation,
                                            uint32_t priority);
 wrt_status wrt__linux_set_cpus(const char *operation, const wrt_linux_thread_system *system,
                                int32_t id, const wrt_cpu_set *cpus);
+
+/* ---- threading_refused.c: what to do about a refusal, by looking at what stands behind it ---- */
+
+/* `policy` is one of wrt_linux_realtime_policy. Returns PERMISSION. */
+wrt_status wrt__linux_refuse_realtime(const char *operation, uint32_t policy, uint32_t priority,
+                                      int code);
+/* Returns PERMISSION. */
+wrt_status wrt__linux_refuse_nice(const char *operation, int nice_value, int code);
+/* Returns INVALID_ARGUMENT (EINVAL: none of them can be had), PERMISSION or SYSTEM. */
+wrt_status wrt__linux_refuse_cpus(const char *operation, const cpu_set_t *asked, int code);
 
 /* The calls of wrt_thread_system_ops that are not in threading.c. */
 wrt_status wrt__linux_thread_set_priority(void *self, uint32_t priority);

@@ -1,5 +1,5 @@
-/* Who runs when and where: the four priorities on nice values and SCHED_FIFO, CPUs, and what the
- * kernel says of a thread. */
+/* Who runs when and where: the four priorities on nice values and a real-time policy, CPUs, and
+ * what the kernel says of a thread. Why it refuses one of them is in threading_refused.c. */
 #include "threading.h"
 
 #include "../core/fail.h"
@@ -24,7 +24,8 @@ static int nice_of(const wrt_linux_thread_system *system, uint32_t priority)
 static int try_priority(const wrt_linux_thread_system *system, int32_t id, uint32_t priority)
 {
     if (priority == WRT_THREAD_PRIORITY_REALTIME) {
-        return wrt__sys_setscheduler(id, SCHED_FIFO, (int)system->realtime_priority);
+        return wrt__sys_setscheduler(id, (int)system->realtime_policy,
+                                     (int)system->realtime_priority);
     }
     if (wrt__sys_setscheduler(id, SCHED_OTHER, 0) != 0) return -1;
     return wrt__sys_setnice(id, nice_of(system, priority));
@@ -35,29 +36,23 @@ static bool is_refusal(int code)
     return code == EPERM || code == EACCES;
 }
 
+_Static_assert(SCHED_FIFO == (int)WRT_LINUX_REALTIME_FIFO &&
+                   SCHED_RR == (int)WRT_LINUX_REALTIME_ROUND_ROBIN,
+               "policies have the system's numbers");
+
+/* Why `priority`, at which the system's answer was errno, can't be had. */
 static wrt_status fail_for_priority(const char *operation, const wrt_linux_thread_system *system,
                                     uint32_t priority, int code)
 {
-    struct rlimit limit = {0};
-
     if (!is_refusal(code)) {
         return wrt_fail_system(WRT_ERR_SYSTEM, operation, "setting priority {0} failed", code,
                                priority, 0);
     }
     if (priority == WRT_THREAD_PRIORITY_REALTIME) {
-        (void)getrlimit(RLIMIT_RTPRIO, &limit);
-        return wrt_fail_system(WRT_ERR_PERMISSION, operation,
-                               "REALTIME is SCHED_FIFO {0} and was refused: RLIMIT_RTPRIO is {1}; "
-                               "raise it (ulimit -r, LimitRTPRIO=), give CAP_SYS_NICE, or ask for "
-                               "less",
-                               code, system->realtime_priority, limit.rlim_cur);
+        return wrt__linux_refuse_realtime(operation, system->realtime_policy,
+                                          system->realtime_priority, code);
     }
-    (void)getrlimit(RLIMIT_NICE, &limit);
-    return wrt_fail_system(WRT_ERR_PERMISSION, operation,
-                           "a lower nice value was refused for priority {0}: RLIMIT_NICE is {1}, "
-                           "and 20 less the nice value is needed; raise it (ulimit -e, "
-                           "LimitNICE=), give CAP_SYS_NICE, or ask for less",
-                           code, priority, limit.rlim_cur);
+    return wrt__linux_refuse_nice(operation, nice_of(system, priority), code);
 }
 
 wrt_status wrt__linux_set_priority(const char *operation, const wrt_linux_thread_system *system,
@@ -102,13 +97,7 @@ wrt_status wrt__linux_set_cpus(const char *operation, const wrt_linux_thread_sys
         if ((cpus->words[cpu / 64] >> (cpu % 64) & 1u) != 0) CPU_SET(cpu, &asked);
     }
     if (wrt__sys_setaffinity(id, &asked) == 0) return WRT_OK;
-    const int code = errno;
-    if (code == EINVAL) {
-        return wrt_fail_system(WRT_ERR_INVALID_ARGUMENT, operation,
-                               "none of these CPUs is there for this process: the system has {0}",
-                               code, (uint64_t)sysconf(_SC_NPROCESSORS_CONF), 0);
-    }
-    return wrt_fail_system(WRT_ERR_SYSTEM, operation, "sched_setaffinity failed", code, 0, 0);
+    return wrt__linux_refuse_cpus(operation, &asked, errno);
 }
 
 wrt_status wrt__linux_thread_set_cpus(void *self, const wrt_cpu_set *cpus)

@@ -3,6 +3,7 @@
 
 #include "../core/config.h"
 #include "../core/fail.h"
+#include "wrt_platform/linux/namespaces.h"
 
 static uint64_t in_pages(uint64_t size)
 {
@@ -53,30 +54,104 @@ static wrt_status check_walls(const char *operation, const wrt_sandbox_config *c
     return WRT_OK;
 }
 
-static wrt_status check_profile(const char *operation, const wrt_sandbox_config *config)
+static wrt_status check_profile(const char *operation, uint32_t given, uint32_t wanted)
 {
-    if (config->profile == WRT_SANDBOX_SEALED) return WRT_OK;
-    if (config->profile == WRT_SANDBOX_STRICT) {
+    if (given == wanted) return WRT_OK;
+    if (given == WRT_SANDBOX_STRICT) {
         return wrt_fail(WRT_ERR_UNSUPPORTED, operation,
-                        "the strict profile runs an ordinary program, not an engine: see "
-                        "wrt_confined_process_start, or run(..., sandbox=\"strict\") in Python; "
-                        "here the profile is sealed");
+                        "the profile strict is for an ordinary program, which has no exports to "
+                        "call: wrt_sandbox_confine(), or confine() of the builder, makes one of "
+                        "these settings; run(..., sandbox=\"strict\") runs a module in one");
     }
-    return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation, "profile {0} is not known",
-                           config->profile, 0);
+    if (given == WRT_SANDBOX_SEALED) {
+        return wrt_fail(WRT_ERR_UNSUPPORTED, operation,
+                        "the profile sealed is for a module: wrt_sandbox_init(), or build() of the "
+                        "builder; for an ordinary program set the profile to strict");
+    }
+    return wrt_fail_detail(WRT_ERR_INVALID_ARGUMENT, operation, "profile {0} is not known", given,
+                           0);
+}
+
+/* What does not depend on the system, nor on sizes. */
+static wrt_status read_config(const char *operation, const wrt_sandbox_config *given,
+                              uint32_t profile, wrt_sandbox_config *config)
+{
+    wrt_status status = wrt__config_read(operation, given, config, sizeof *config);
+    if (status != WRT_OK) return status;
+    if (!wrt__is_zero(config->reserved, sizeof config->reserved)) {
+        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
+    }
+    status = check_profile(operation, config->profile, profile);
+    return status != WRT_OK ? status : check_walls(operation, config);
 }
 
 wrt_status wrt__sandbox_make_plan(const char *operation, const wrt_sandbox_config *given,
                                   wrt__sandbox_plan *out)
 {
     *out = (wrt__sandbox_plan){0};
-    wrt_status status = wrt__config_read(operation, given, &out->config, sizeof out->config);
-    if (status != WRT_OK) return status;
-    if (!wrt__is_zero(out->config.reserved, sizeof out->config.reserved)) {
-        return wrt_fail(WRT_ERR_UNSUPPORTED, operation, "reserved bytes of the config are not 0");
+    const wrt_status status = read_config(operation, given, WRT_SANDBOX_SEALED, &out->config);
+    return status != WRT_OK ? status : check_sizes(operation, out);
+}
+
+/* ---- The profile strict ---- */
+
+typedef struct namespace_wish {
+    uint32_t bit;
+    uint32_t wall; /* as the config has it */
+    uint32_t otherwise;
+} namespace_wish;
+
+static wrt_status refuse_settings_of_an_engine(const char *operation,
+                                               const wrt_sandbox_config *config)
+{
+    if (config->maximum_pages == 0 && config->maximum_module_bytes == 0 &&
+        config->working_bytes == 0 && config->program_path == NULL) {
+        return WRT_OK;
     }
-    status = check_profile(operation, &out->config);
-    if (status == WRT_OK) status = check_walls(operation, &out->config);
-    if (status == WRT_OK) status = check_sizes(operation, out);
-    return status;
+    return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation,
+                    "maximum_pages, maximum_module_bytes, working_bytes and program_path are of an "
+                    "engine, which the profile strict has not; memory_bytes of the confined "
+                    "process, or a control group, limits a program");
+}
+
+/* An ordinary program has processes and a host name to be kept from, too. */
+static void ask_for_namespaces(const wrt_sandbox_config *config, wrt_confined_process_config *out)
+{
+    const namespace_wish wishes[] = {
+        {WRT_NAMESPACE_USER, config->user_namespace, WRT_SANDBOX_WALL_PREFERRED},
+        {WRT_NAMESPACE_MOUNT, config->mount_namespace, WRT_SANDBOX_WALL_PREFERRED},
+        {WRT_NAMESPACE_IPC, config->ipc_namespace, WRT_SANDBOX_WALL_PREFERRED},
+        {WRT_NAMESPACE_NETWORK, config->network_namespace, WRT_SANDBOX_WALL_OFF}};
+
+    out->namespaces = WRT_NAMESPACE_PID | WRT_NAMESPACE_UTS;
+    out->namespace_wall = WRT_CONFINED_PREFERRED;
+    for (uint32_t i = 0; i < sizeof wishes / sizeof *wishes; i++) {
+        const uint32_t wall = wishes[i].wall != 0 ? wishes[i].wall : wishes[i].otherwise;
+
+        if (wall != WRT_SANDBOX_WALL_OFF) out->namespaces |= wishes[i].bit;
+        if (wall == WRT_SANDBOX_WALL_REQUIRED) out->namespace_wall = WRT_CONFINED_REQUIRED;
+    }
+}
+
+_Static_assert((int)WRT_CONFINED_OFF == (int)WRT_SANDBOX_WALL_OFF &&
+                   (int)WRT_CONFINED_PREFERRED == (int)WRT_SANDBOX_WALL_PREFERRED &&
+                   (int)WRT_CONFINED_REQUIRED == (int)WRT_SANDBOX_WALL_REQUIRED,
+               "walls are wanted by the same numbers");
+
+wrt_status wrt_sandbox_confine(const wrt_sandbox_config *config,
+                               wrt_confined_process_config *program_out)
+{
+    wrt_sandbox_config known;
+
+    if (program_out == NULL) {
+        return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "program_out is NULL");
+    }
+    wrt_status status = read_config(__func__, config, WRT_SANDBOX_STRICT, &known);
+    if (status == WRT_OK) status = refuse_settings_of_an_engine(__func__, &known);
+    if (status != WRT_OK) return status;
+    *program_out = (wrt_confined_process_config){.struct_size = sizeof *program_out,
+                                                 .cpu_seconds = known.cpu_seconds,
+                                                 .file_wall = known.landlock};
+    ask_for_namespaces(&known, program_out);
+    return WRT_OK;
 }

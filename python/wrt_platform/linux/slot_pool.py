@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wrt_platform._native import ffi, lib
 from wrt_platform.enforcement import Enforcement, enforcement_of
 from wrt_platform.errors import check
+from wrt_platform.memory import finish
 from wrt_platform.page_allocator import PageAllocator, VerificationLevel, _within, _word
 
 if TYPE_CHECKING:
@@ -44,12 +45,15 @@ class SlotPool(PageAllocator):
     BusyError says that all are out. A forked child can't use it (StateError).
     """
 
+    _live = False
+
     def __init__(self, config: Any) -> None:
-        raw = ffi.gc(ffi.new("wrt_linux_slot_pool *"), lib.wrt_linux_slot_pool_deinit)
+        raw = ffi.new("wrt_linux_slot_pool *")
         check(lib.wrt_linux_slot_pool_init(raw, config))
         interface = lib.wrt_linux_slot_pool_interface(raw)
         super().__init__(raw, interface, lib.wrt_linux_slot_pool_deinit)
         self._maximum_pages = config.maximum_pages or lib.WRT_LINUX_SLOT_PAGES_DEFAULT
+        self._live = True
 
     @property
     def report(self) -> SlotPoolReport:
@@ -59,6 +63,10 @@ class SlotPool(PageAllocator):
         counts = [getattr(raw, name) for name in SlotPoolReport._fields[:-2]]
         holds = enforcement_of(raw.slots), enforcement_of(raw.cleaning)
         return SlotPoolReport._make([*counts, *holds])
+
+    def __del__(self) -> None:
+        if self._live:
+            finish(lib.wrt_linux_slot_pool_deinit, self._raw, self._lock, None)
 
 
 class LinuxSlotPoolBuilder:

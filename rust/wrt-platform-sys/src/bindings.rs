@@ -2026,9 +2026,12 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     /** Kills all processes in it and below, frozen ones too, and waits until none is left; their
- parents still have to wait for them. Before Linux 5.14 one by one, those in the group itself.
+ parents still have to wait for them. Before Linux 5.14, which has no cgroup.kill, one by one: the
+ group is frozen meanwhile, where Linux 5.2 or later has that and the caller is not in it, so that
+ nobody forks out of reach; groups more than 32 levels below it are not reached then (LIMIT).
  timeout_ns: as of wrt_linux_cgroup_freeze.
- Errors: TIMED_OUT (some are still there), PERMISSION, STATE, SYSTEM. Cost: a write, and waits.*/
+ Errors: TIMED_OUT (some are still there), PERMISSION, STATE, LIMIT, SYSTEM. Cost: a write, and
+ waits; one by one, linear in groups and processes.*/
     pub fn wrt_linux_cgroup_kill(
         group: *mut wrt_linux_cgroup,
         timeout_ns: u64,
@@ -3367,7 +3370,9 @@ pub const WRT_SANDBOX_WALL_REQUIRED: wrt_sandbox_wall = 3;
 pub type wrt_sandbox_wall = ::core::ffi::c_uint;
 /** What a sandbox is made of. The filter, no-new-privileges, the way to its end and the limits of
  resources are always there. The further walls below stand behind the filter: they would matter
- if the kernel did not keep it.*/
+ if the kernel did not keep it. With the profile STRICT they are what holds besides the filter:
+ then their default is preferred, but for the network's, and one that is required makes all
+ namespaces that are asked for required.*/
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct wrt_sandbox_config {
@@ -3474,15 +3479,27 @@ pub struct wrt_sandbox {
 unsafe extern "C" {
     /** Starts the process and waits until it is sealed; nothing of a guest has reached it then.
  On error `sandbox` is left as it was, and nothing is left of the process.
- Errors: INVALID_ARGUMENT (a rule of the config), UNSUPPORTED (reserved bytes; profile STRICT; a
- machine that the program is not built for; a required wall that is missing; a system that
- executes nothing from memory, or has no seccomp filters), NO_MEMORY, PERMISSION, NOT_FOUND
- (program_path), LIMIT (descriptors, processes, RLIMIT_FSIZE), SYSTEM (os_code), TIMED_OUT (not
- sealed within 10 s).
- Cost: some 0.15 ms, independent of this process's size.*/
+ Errors: INVALID_ARGUMENT (a rule of the config), UNSUPPORTED (reserved bytes; profile STRICT, for
+ which there is wrt_sandbox_confine(); a machine that the program is not built for; a required
+ wall that is missing; a system that executes nothing from memory, or has no seccomp filters),
+ NO_MEMORY, PERMISSION, NOT_FOUND (program_path), LIMIT (descriptors, processes, RLIMIT_FSIZE),
+ SYSTEM (os_code), TIMED_OUT (not sealed within 10 s). Cost: some 0.15 ms, independent of this
+ process's size.*/
     pub fn wrt_sandbox_init(
         sandbox: *mut wrt_sandbox,
         config: *const wrt_sandbox_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** What the profile STRICT is of a program: sets all of *program_out, its walls and processor time
+ as `config` has them, everything else zero but struct_size. The caller adds the program, its
+ arguments and files, and starts it with wrt_confined_process_start(). To limit its memory there
+ is memory_bytes, or a control group. On error *program_out is left as it was.
+ Errors: UNSUPPORTED (profile SEALED, which is for modules; reserved bytes), INVALID_ARGUMENT (a
+ rule of the config; a setting that only an engine has). Cost: constant.*/
+    pub fn wrt_sandbox_confine(
+        config: *const wrt_sandbox_config,
+        program_out: *mut wrt_confined_process_config,
     ) -> wrt_status;
 }
 unsafe extern "C" {
@@ -4429,6 +4446,10 @@ pub const WRT_LINUX_REALTIME_PRIORITY_DEFAULT: wrt_linux_thread_system_default =
 pub const WRT_LINUX_NICE_STEP_DEFAULT: wrt_linux_thread_system_default = 10;
 /// Defaults of the config.
 pub type wrt_linux_thread_system_default = ::core::ffi::c_uint;
+pub const WRT_LINUX_REALTIME_FIFO: wrt_linux_realtime_policy = 1;
+pub const WRT_LINUX_REALTIME_ROUND_ROBIN: wrt_linux_realtime_policy = 2;
+/// How REALTIME threads of one priority take turns on a CPU; the system's own numbers.
+pub type wrt_linux_realtime_policy = ::core::ffi::c_uint;
 /// What a thread system is made of.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -4436,7 +4457,7 @@ pub struct wrt_linux_thread_system_config {
     pub struct_size: u32,
     pub realtime_priority: u32,
     pub nice_step: u32,
-    pub reserved: [u8; 4usize],
+    pub realtime_policy: u32,
 }
 /** Caller-provided storage. Fields are private. It may be moved while no thread of it is out; then
  its interface is to be asked for again.*/
@@ -4450,7 +4471,7 @@ pub struct wrt_linux_thread_system {
     pub realtime_priority: u32,
     pub nice_step: u32,
     pub base_nice: i32,
-    pub reserved_padding: u32,
+    pub realtime_policy: u32,
     pub reserved: [u64; 4usize],
 }
 unsafe extern "C" {

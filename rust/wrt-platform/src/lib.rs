@@ -98,7 +98,7 @@ pub use linux::sync_objects::{
     LinuxCondition, LinuxMutex, LinuxSemaphore, benchmark_futex_strategies,
 };
 #[cfg(all(feature = "alloc", target_os = "linux"))]
-pub use linux::threading::{LinuxThreadSystem, LinuxThreadSystemBuilder};
+pub use linux::threading::{LinuxRealtimePolicy, LinuxThreadSystem, LinuxThreadSystemBuilder};
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use linux::write_tracker::{WriteTracker, WriteTrackerBuilder};
 pub use lock::{Lock, LockGuard, LockProtocol};

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use wrt_platform::linux::confined_process::ConfinedEnd;
 use wrt_platform::linux::sandbox::{SandboxEnd, SandboxProfile, SandboxWall};
 use wrt_platform::{
     EnforcementState, ErrorKind, Limits, Sandbox, SandboxGuest, SandboxPoolBuilder, Value,
@@ -140,4 +141,27 @@ fn what_cannot_be_had_is_said() {
     let error = sandbox.load(SandboxGuest::new(b"\0asm\x01\0\0\0\x01"), None).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Malformed);
     assert_eq!(error.detail[0], 9);
+}
+
+#[test]
+fn the_profile_strict_is_for_programs_and_leads_there() {
+    let builder = Sandbox::builder().with_profile(SandboxProfile::Strict);
+    let error = builder.build().err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert!(error.to_string().contains("confine()"), "{error}");
+    let error = Sandbox::builder().confine("/bin/true").err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert!(error.to_string().contains("build()"), "{error}");
+    let error = builder.clone().with_maximum_pages(1).confine("/bin/true").err().unwrap();
+    assert_eq!(error.kind, ErrorKind::InvalidArgument);
+
+    let program = builder.with_network_namespace(SandboxWall::Preferred).confine("/bin/sh");
+    let program = program.unwrap().with_system_files(true);
+    let words = ["sh", "-c", "read -r line < /etc/hostname || echo shut; exit 3"];
+    let done = program.with_arguments(&words).unwrap().run(b"", Some(Duration::from_secs(20)));
+    let done = done.unwrap();
+    assert_eq!(done.end, ConfinedEnd::Exited(3), "{done:?}");
+    if done.report.files.state == EnforcementState::Enforced {
+        assert_eq!(done.output, b"shut\n");
+    }
 }

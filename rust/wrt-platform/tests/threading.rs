@@ -13,9 +13,13 @@ use std::{
 
 use wrt_platform::threading::{
     CpuSet, Executor, InstanceExecutorBuilder, LinuxThreadPool, ModuleExecutorBuilder,
-    QnxThreadPool, TaskBuilder, TaskState, ThreadPool, ThreadPoolConfig, ThreadPriority, WasmTask,
+    QnxThreadPool, System, TaskBuilder, TaskState, ThreadPool, ThreadPoolConfig, ThreadPriority,
+    WasmTask,
 };
-use wrt_platform::{ErrorKind, Instance, LinuxAllocatorBuilder, Module, Value};
+use wrt_platform::{
+    ErrorKind, Instance, LinuxAllocatorBuilder, LinuxRealtimePolicy, LinuxThreadSystemBuilder,
+    Module, Value,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -247,4 +251,46 @@ fn pool_that_is_dropped_waits_for_nothing() {
     drop(pool);
     open.send(()).unwrap();
     end.recv_timeout(PATIENCE).unwrap();
+}
+
+/// What the kernel says of a thread: its real-time priority and its policy.
+fn scheduled(thread: u64) -> (u32, u32) {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+    let fields: Vec<u32> = text
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(u32::MAX))
+        .collect();
+    (fields[37], fields[38])
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn workers_run_by_the_policy_of_their_system_or_the_right_is_named() {
+    for (policy, number, name) in [
+        (LinuxRealtimePolicy::Fifo, 1, "SCHED_FIFO 6"),
+        (LinuxRealtimePolicy::RoundRobin, 2, "SCHED_RR 6"),
+    ] {
+        let builder = LinuxThreadSystemBuilder::new().with_realtime_priority(6);
+        let system = builder.with_realtime_policy(policy).build().unwrap();
+        let config = ThreadPoolConfig {
+            max_threads: 1,
+            priority_range: (ThreadPriority::Realtime, ThreadPriority::Realtime),
+            require_priority: true,
+            system: Some(System::of(Box::leak(Box::new(system)))),
+            ..Default::default()
+        };
+        match LinuxThreadPool::new(config) {
+            Ok(pool) => {
+                let worker = pool.workers().unwrap()[0].system_id;
+                assert_eq!(scheduled(worker), (6, number));
+            }
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Permission);
+                assert!(error.to_string().contains(name), "{error}");
+            }
+        }
+    }
 }

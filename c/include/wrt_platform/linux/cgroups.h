@@ -271,9 +271,12 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_cgroup_freeze(wrt_linux_cgroup *group
 WRT_API WRT_NODISCARD wrt_status wrt_linux_cgroup_thaw(wrt_linux_cgroup *group);
 
 /** Kills all processes in it and below, frozen ones too, and waits until none is left; their
- * parents still have to wait for them. Before Linux 5.14 one by one, those in the group itself.
+ * parents still have to wait for them. Before Linux 5.14, which has no cgroup.kill, one by one: the
+ * group is frozen meanwhile, where Linux 5.2 or later has that and the caller is not in it, so that
+ * nobody forks out of reach; groups more than 32 levels below it are not reached then (LIMIT).
  * timeout_ns: as of wrt_linux_cgroup_freeze.
- * Errors: TIMED_OUT (some are still there), PERMISSION, STATE, SYSTEM. Cost: a write, and waits.
+ * Errors: TIMED_OUT (some are still there), PERMISSION, STATE, LIMIT, SYSTEM. Cost: a write, and
+ * waits; one by one, linear in groups and processes.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_cgroup_kill(wrt_linux_cgroup *group,
                                                        uint64_t timeout_ns);

@@ -50,6 +50,7 @@
 #include "wrt_platform/enforcement.h"
 #include "wrt_platform/instance.h"
 #include "wrt_platform/layout.h"
+#include "wrt_platform/linux/confined_process.h"
 
 WRT_BEGIN_DECLS
 
@@ -67,9 +68,11 @@ enum wrt_sandbox_limit {
 
 /** How a guest is confined. */
 enum wrt_sandbox_profile {
-    WRT_SANDBOX_SEALED = 0, /* the engine in a process with four system calls, as above */
-    WRT_SANDBOX_STRICT = 1  /* an ordinary program with a short list of system calls: UNSUPPORTED
-                               here, see linux/confined_process.h */
+    WRT_SANDBOX_SEALED = 0, /* a module, by the engine in a process with four system calls, as
+                               above: wrt_sandbox_init() */
+    WRT_SANDBOX_STRICT = 1  /* an ordinary program, with the forty-odd system calls that one needs:
+                               wrt_sandbox_confine(), and then linux/confined_process.h. There is no
+                               wrt_sandbox of it: a program has no exports to call. */
 };
 
 /** How much a wall that the system may lack is wanted. */
@@ -82,11 +85,14 @@ enum wrt_sandbox_wall {
 
 /** What a sandbox is made of. The filter, no-new-privileges, the way to its end and the limits of
  * resources are always there. The further walls below stand behind the filter: they would matter
- * if the kernel did not keep it. */
+ * if the kernel did not keep it. With the profile STRICT they are what holds besides the filter:
+ * then their default is preferred, but for the network's, and one that is required makes all
+ * namespaces that are asked for required. */
 typedef struct wrt_sandbox_config {
     uint32_t struct_size;          /* sizeof(wrt_sandbox_config); 0 is refused */
     uint32_t profile;              /* one of wrt_sandbox_profile */
-    uint32_t maximum_pages;        /* of linear memory, 1 to 65536; 0: 4096 (256 MiB) */
+    uint32_t maximum_pages;        /* of linear memory, 1 to 65536; 0: 4096 (256 MiB); SEALED only,
+                                      as the two sizes and program_path */
     uint32_t cpu_seconds;          /* of processor time, then the kernel kills it; 0: no limit */
     uint32_t landlock;             /* wrt_sandbox_wall: no file at all; default: preferred */
     uint32_t user_namespace;       /* the same: no user, no capability; default: off */
@@ -189,15 +195,25 @@ typedef struct wrt_sandbox {
 
 /** Starts the process and waits until it is sealed; nothing of a guest has reached it then.
  * On error `sandbox` is left as it was, and nothing is left of the process.
- * Errors: INVALID_ARGUMENT (a rule of the config), UNSUPPORTED (reserved bytes; profile STRICT; a
- * machine that the program is not built for; a required wall that is missing; a system that
- * executes nothing from memory, or has no seccomp filters), NO_MEMORY, PERMISSION, NOT_FOUND
- * (program_path), LIMIT (descriptors, processes, RLIMIT_FSIZE), SYSTEM (os_code), TIMED_OUT (not
- * sealed within 10 s).
- * Cost: some 0.15 ms, independent of this process's size.
+ * Errors: INVALID_ARGUMENT (a rule of the config), UNSUPPORTED (reserved bytes; profile STRICT, for
+ * which there is wrt_sandbox_confine(); a machine that the program is not built for; a required
+ * wall that is missing; a system that executes nothing from memory, or has no seccomp filters),
+ * NO_MEMORY, PERMISSION, NOT_FOUND (program_path), LIMIT (descriptors, processes, RLIMIT_FSIZE),
+ * SYSTEM (os_code), TIMED_OUT (not sealed within 10 s). Cost: some 0.15 ms, independent of this
+ * process's size.
  */
 WRT_API WRT_NODISCARD wrt_status wrt_sandbox_init(wrt_sandbox *sandbox,
                                                   const wrt_sandbox_config *config);
+
+/** What the profile STRICT is of a program: sets all of *program_out, its walls and processor time
+ * as `config` has them, everything else zero but struct_size. The caller adds the program, its
+ * arguments and files, and starts it with wrt_confined_process_start(). To limit its memory there
+ * is memory_bytes, or a control group. On error *program_out is left as it was.
+ * Errors: UNSUPPORTED (profile SEALED, which is for modules; reserved bytes), INVALID_ARGUMENT (a
+ * rule of the config; a setting that only an engine has). Cost: constant.
+ */
+WRT_API WRT_NODISCARD wrt_status wrt_sandbox_confine(const wrt_sandbox_config *config,
+                                                     wrt_confined_process_config *program_out);
 
 /** Hands over a module; the process validates, links and instantiates it. No code of it runs: a
  * start function waits for a call without a name. timeout_ns: nanoseconds, 0: none.

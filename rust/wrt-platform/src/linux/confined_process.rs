@@ -225,6 +225,15 @@ impl<'descriptors> ConfinedProcessBuilder<'descriptors> {
         })
     }
 
+    /// The walls that another builder has asked for: numbers alone.
+    pub(crate) const fn with_settings(mut self, from: &sys::wrt_confined_process_config) -> Self {
+        self.config.cpu_seconds = from.cpu_seconds;
+        self.config.namespaces = from.namespaces;
+        self.config.namespace_wall = from.namespace_wall;
+        self.config.file_wall = from.file_wall;
+        self
+    }
+
     /// Another program.
     pub fn with_executable(mut self, path: &str) -> Result<Self> {
         self.executable = text(path)?;

@@ -58,10 +58,10 @@ pub use report::{SandboxEnd, SandboxReport};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SandboxProfile {
-    /// The engine in a process with four system calls.
+    /// A module, by the engine in a process with four system calls: [`SandboxBuilder::build`].
     Sealed,
-    /// An ordinary program with a short list of system calls: `Unsupported` here, see
-    /// [`confined_process`](crate::linux::confined_process).
+    /// An ordinary program, with the forty-odd system calls that one needs:
+    /// [`SandboxBuilder::confine`].
     Strict,
 }
 

@@ -9,7 +9,18 @@ use crate::error::Result;
 use crate::shared::Shared;
 use crate::thread_system::ThreadSystem;
 
-/// `Low`, `Normal` and `High` are nice values, `Realtime` is SCHED_FIFO; made by
+/// How `Realtime` threads of one priority take turns on a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u32)]
+pub enum LinuxRealtimePolicy {
+    /// SCHED_FIFO: one runs until it waits.
+    #[default]
+    Fifo = sys::WRT_LINUX_REALTIME_FIFO,
+    /// SCHED_RR: in slices of `sched_rr_timeslice_ms`, 100 ms where nobody changed it.
+    RoundRobin = sys::WRT_LINUX_REALTIME_ROUND_ROBIN,
+}
+
+/// `Low`, `Normal` and `High` are nice values, `Realtime` is SCHED_FIFO or SCHED_RR; made by
 /// [`LinuxThreadSystemBuilder`].
 /// `Send` and `Sync`. A forked child can't use it.
 pub struct LinuxThreadSystem {
@@ -39,9 +50,15 @@ impl LinuxThreadSystemBuilder {
         Self { config }
     }
 
-    /// Of SCHED_FIFO, for `Realtime`: 1 to 99; 0: 10.
+    /// Of `Realtime`: 1 to 99; 0: 10.
     pub const fn with_realtime_priority(mut self, value: u32) -> Self {
         self.config.realtime_priority = value;
+        self
+    }
+
+    /// How `Realtime` threads of one priority take turns; without it, `Fifo`.
+    pub const fn with_realtime_policy(mut self, value: LinuxRealtimePolicy) -> Self {
+        self.config.realtime_policy = value as u32;
         self
     }
 

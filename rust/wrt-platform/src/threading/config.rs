@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::page_allocator::PageAllocator;
 use crate::system_below::{closed_name, system_interface};
-use crate::thread_system::{CpuSet, ThreadPriority};
+use crate::thread_system::{CpuSet, ThreadPriority, ThreadSystem};
 
 /// A thread system that the caller answers for.
 #[derive(Clone, Copy)]
@@ -24,6 +24,11 @@ impl System {
     /// It works as thread_system.h has it, and is there until the program ends.
     pub const unsafe fn new(system: sys::wrt_thread_system) -> Self {
         Self(system)
+    }
+
+    /// One that is there until the program ends, such as a `static` or a leaked box.
+    pub fn of<T: ThreadSystem>(system: &'static T) -> Self {
+        Self(system.interface())
     }
 
     pub(crate) fn interface(given: Option<Self>) -> Result<sys::wrt_thread_system> {

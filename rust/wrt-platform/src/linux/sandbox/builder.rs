@@ -8,6 +8,7 @@ use wrt_platform_sys as sys;
 
 use super::{Sandbox, SandboxProfile, SandboxWall};
 use crate::error::{Result, check};
+use crate::linux::confined_process::ConfinedProcessBuilder;
 
 /// Collects settings; the rules of linux/sandbox.h are checked by [`build`](Self::build).
 #[must_use]
@@ -29,7 +30,8 @@ impl SandboxBuilder {
         Self { config, path: None }
     }
 
-    /// `Strict` is `Unsupported` here.
+    /// `Sealed`: [`build`](Self::build) makes a process for one module. `Strict`:
+    /// [`confine`](Self::confine) makes one for an ordinary program.
     pub const fn with_profile(mut self, profile: SandboxProfile) -> Self {
         self.config.profile = match profile {
             SandboxProfile::Sealed => sys::WRT_SANDBOX_SEALED,
@@ -99,7 +101,24 @@ impl SandboxBuilder {
         self
     }
 
-    /// Starts the process; it is sealed then, and waits.
+    /// The walls of the profile `Strict` round an ordinary program: a builder that has them, to be
+    /// given arguments, files and limits, and started. Landlock and namespaces are preferred where
+    /// nothing else was asked (the network's is off); one that is required makes all that are asked
+    /// required. `Unsupported` with the profile `Sealed`, which is for modules; `InvalidArgument`
+    /// for settings that only an engine has.
+    pub fn confine<'descriptors>(
+        &self,
+        executable: &str,
+    ) -> Result<ConfinedProcessBuilder<'descriptors>> {
+        // SAFETY: zero is a valid value of every field.
+        let mut found = unsafe { mem::zeroed() };
+        let config = self.completed();
+        // SAFETY: both pointers are live, and so is the path.
+        check(unsafe { sys::wrt_sandbox_confine(&raw const config, &raw mut found) })?;
+        Ok(ConfinedProcessBuilder::new(executable)?.with_settings(&found))
+    }
+
+    /// Starts the process; it is sealed then, and waits. `Unsupported` with the profile `Strict`.
     pub fn build<'a>(&self) -> Result<Sandbox<'a>> {
         // SAFETY: zero is a valid value of every field.
         let mut raw = unsafe { mem::zeroed() };
