@@ -51,7 +51,7 @@ SAYS = {
     "confined": r"inside\nfilter: enforced\nfiles: (enforced|partial)\nexited by itself: yes, "
     r"with 1\n|inside\n(.+\n)+filter: enforced\nfiles: absent\nexited by itself: yes, with 0\n",
     "lazy": r"the byte at 200000 is 3\nloaded: (65536|300000) of 300000 bytes\n",
-    "tags": r"16 bytes with tag 10\n|wrt_linux_mte_is_available: .+ (MTE in HWCAP2|another one).*\n",
+    "tags": r"16 bytes with tag 10\n|wrt_linux_mte_.+ (MTE in HWCAP2|another one).*\n",
     "locks": r"left: 2\n(.+: \d+\.\d ns\n){10}",
     "perf": r"(.+\n){6}task-clock\W+[\d,]+.*\npage-faults\W+[1-9][\d,]{3,}.*\n(.+\n)+",
     "threads": r"CPU_QUOTA_EXCEEDED\n(.+\n)+",
