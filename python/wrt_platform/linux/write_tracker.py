@@ -147,9 +147,11 @@ class WriteTrackerBuilder:
 
     def with_pages(self, pages: Pages | Memory) -> Self:
         """The memory that is tracked: pages of an allocator, or a guest's memory."""
-        is_memory = isinstance(pages, Memory)
         self._kept.append(pages)
-        self._config.pages = ffi.addressof(pages._pointer, "pages") if is_memory else pages._raw
+        if isinstance(pages, Memory):
+            self._config.pages = ffi.addressof(pages._pointer, "pages")
+        else:
+            self._config.pages = pages._raw
         return self
 
     def with_lazy_memory(self, lazy: LazyMemory | None) -> Self:
