@@ -11,7 +11,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/build/cargo
 export CMAKE_BUILD_PARALLEL_LEVEL := $(shell nproc)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-WHEEL_SOURCES := $(shell find c cmake python -name __pycache__ -prune -o -type f -print) \
+WHEEL_SOURCES := $(shell find c cmake man python -name __pycache__ -prune -o -type f -print) \
 	tools/generate_native.py CMakeLists.txt pyproject.toml README.md LICENSE
 C_FILES = $(shell git ls-files '*.c' '*.h' '*.inc')
 TYPED = $(wildcard tests tools examples/python bench)

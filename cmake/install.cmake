@@ -19,3 +19,5 @@ file(RELATIVE_PATH prefix_from_pc /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/wrt_platform.pc.in wrt_platform.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/wrt_platform.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+
+install(FILES man/wrt.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT development)

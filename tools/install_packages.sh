@@ -33,6 +33,7 @@ elif [ "${1:-}" != "--build-only" ]; then
     have clang || want clang
     have wasm-ld || want lld
     have valgrind || want valgrind
+    have mandoc || want mandoc
     have arm-none-eabi-gcc || want gcc-arm-none-eabi
     have aarch64-linux-gnu-gcc || want gcc-aarch64-linux-gnu
     [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || want libc6-dev-arm64-cross

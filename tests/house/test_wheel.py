@@ -53,7 +53,9 @@ def test_wheel_holds_the_package_and_its_types_and_nothing_else(wheel: Path) -> 
     generated = {"_native.abi3.so", "_native.pyi", "_enums.py", "py.typed"}
     package |= {f"wrt_platform/{name}" for name in generated}
     info = {name for name in names if ".dist-info/" in name}
-    assert names - info == package
+    page = {name for name in names if name.endswith(".data/data/share/man/man1/wrt.1")}
+    assert len(page) == 1
+    assert names - info - page == package
     assert any(name.endswith("licenses/LICENSE") for name in info)
 
 
@@ -66,7 +68,7 @@ def test_source_package_holds_what_the_wheel_is_built_of_and_nothing_else(tmp_pa
     with tarfile.open(package) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"tools/generate_native.py", "CMakeLists.txt", "pyproject.toml", "LICENSE"}
-    for folder in ("c", "cmake", "python"):
+    for folder in ("c", "cmake", "man", "python"):
         files = [path for path in (ROOT / folder).rglob("*.*") if "__pycache__" not in path.parts]
         wanted |= {str(path.relative_to(ROOT)) for path in files if path.is_file()}
     assert wanted <= names

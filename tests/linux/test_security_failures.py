@@ -39,10 +39,12 @@ process = ffi.new("wrt_confined_process *")
 result = ffi.new("wrt_confined_result *")
 REQUIRED = 3
 
-def start(wall):
-    made = config("wrt_confined_process_config", executable=text("/bin/true"), system_files=True,
-                  namespace_wall=wall, capability_wall=wall, file_wall=wall, filter_wall=wall)
-    made.namespaces = 2 | 4 | 8 | 1
+def start(wall, **more):
+    fields = {"system_files": True, **more}
+    made = config("wrt_confined_process_config", executable=text("/bin/true"),
+                  namespace_wall=wall, capability_wall=wall, file_wall=wall, filter_wall=wall,
+                  **fields)
+    made.namespaces = 2 | 4 | 8 | (0 if made.has_user else 1)
     made.arguments = ffi.cast("char const * const *", arguments)
     status = library.wrt_confined_process_start(pointer(process), pointer(made))
     if status == 0:
@@ -65,6 +67,9 @@ calls = {
     "landlock": landlock,
     "confined": lambda: start(REQUIRED),
     "preferred": lambda: start(2),
+    "rooted": lambda: start(
+        REQUIRED, root=text(os.path.dirname(sys.argv[1]) + "/root"), system_files=False),
+    "user": lambda: start(2, has_user=True, user_id=65534, group_id=65534),
 }
 """
 
@@ -136,6 +141,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = ["-std=gnu11", "-O1", "-fPIC", "-shared", "-ffunction-sections", "-fdata-sections"]
     link = ["-Wl,--gc-sections", f"-Wl,--version-script={exports}", "-pthread"]
     run("cc", *flags, f"-I{ROOT}/c/include", *sources, *link, "-o", path)
+    source = folder / "true.c"  # needs nothing of the root that it is alone in
+    source.write_text("#include <unistd.h>\nint main(void) { _exit(0); }\n")
+    (folder / "root/bin").mkdir(parents=True)
+    run("cc", "-static", "-Os", source, "-o", folder / "root/bin/true")
     return path
 
 
@@ -200,6 +209,22 @@ def test_every_call_of_a_confined_start_fails_once(library: Path) -> None:
         assert (descriptors, children) == (0, 0), number
         if fired and status != 0:
             assert code == 5 and reason and where.startswith("wrt_"), (number, where, code)
+    rooted = walk(library, "rooted")
+    reasons = {answer[7] for answer in rooted if answer[1] and answer[2] != 0}
+    assert any("root" in reason for reason in reasons), reasons
+    assert all(answer[4:6] == [0, 0] for answer in rooted)
     preferred = walk(library, "preferred")
     going_on = [answer for answer in preferred if answer[1] and answer[2] == 0]
     assert len(going_on) > 3  # namespaces and the rest, which the report names then
+
+
+@AS_ROOT
+@pytest.mark.row("SC-5")
+def test_every_call_of_a_start_as_another_user_fails_once(library: Path) -> None:
+    answers = walk(library, "user")
+    said = {answer[7] for answer in answers if answer[1] and answer[2] != 0}
+    assert any("user" in reason for reason in said), said
+    for number, fired, status, code, descriptors, children, where, reason in answers:
+        assert (descriptors, children) == (0, 0), number
+        if fired and status != 0:
+            assert code == 5 and reason and where.startswith("wrt_"), (number, where, code)

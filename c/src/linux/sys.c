@@ -11,6 +11,7 @@
 static _Thread_local uint64_t call_count;
 static _Thread_local uint64_t failing_call;
 static _Thread_local int32_t failing_code;
+static _Thread_local const void *failed_at;
 
 void wrt__sys_fail_at(uint32_t call, int32_t os_code)
 {
@@ -23,10 +24,16 @@ uint64_t wrt__sys_call_count(void)
     return call_count;
 }
 
+const void *wrt__sys_failed_at(void)
+{
+    return failed_at;
+}
+
 bool wrt__sys_fails(void)
 {
     call_count++;
     if (call_count != failing_call) return false;
+    failed_at = __builtin_return_address(0);
     errno = failing_code;
     return true;
 }

@@ -46,6 +46,9 @@ void wrt__sys_fail_at(uint32_t call, int32_t os_code);
 /* How many wrapped calls this thread has made. */
 uint64_t wrt__sys_call_count(void);
 
+/* A place in the wrapper that the last order of this thread let fail; NULL: none did. */
+const void *wrt__sys_failed_at(void);
+
 /* As the calls of the same name: -1 (MAP_FAILED) and errno say that they failed. */
 void *wrt__sys_mmap(size_t size, int protection, int flags, int descriptor);
 int wrt__sys_munmap(void *start, size_t size);

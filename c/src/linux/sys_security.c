@@ -109,7 +109,7 @@ int wrt__sys_wait_exit(pid_t child, int *code_out)
 
     do ended = waitpid(child, &status, 0);
     while (ended < 0 && errno == EINTR);
-    if (ended < 0) return -1;
+    if (ended < 0 || wrt__sys_fails()) return -1; /* lost, but no child is left */
     *code_out = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
     return 0;
 }
