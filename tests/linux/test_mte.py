@@ -47,7 +47,11 @@ def emulated(program: Path, cpu: str, part: str) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.parametrize("part", ["faults", "free", "mask", "asynchronous", "threads", "blocks"])
+PARTS = ["faults", "free", "mask", "asynchronous", "threads", "blocks"]
+PARTS += ["failures"]  # by wrt__sys_fail_at
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_with_the_extension(program: Path, part: str) -> None:
     done = emulated(program, "max", part)
     assert (done.returncode, done.stdout) == (0, "well\n"), done.stdout + done.stderr

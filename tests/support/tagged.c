@@ -332,6 +332,37 @@ static void part_blocks(void)
     CHECK(wrt_linux_mte_allocator_deinit(&allocator) == WRT_OK);
 }
 
+void wrt__sys_fail_at(uint32_t call, int32_t os_code);
+uint64_t wrt__sys_call_count(void);
+
+/* The first call of a start fails, then the second, and so on: nothing is half made. */
+static void part_failures(void)
+{
+    static const wrt_linux_mte_allocator none;
+    const uint64_t before = wrt__sys_call_count();
+
+    CHECK(begin(WRT_LINUX_MTE_SYNCHRONOUS, 0) == WRT_OK);
+    const uint32_t calls = (uint32_t)(wrt__sys_call_count() - before);
+    CHECK(calls == 3);
+    CHECK(wrt_linux_mte_allocator_deinit(&allocator) == WRT_OK);
+    for (uint32_t call = 1; call <= calls; call++) {
+        wrt__sys_fail_at(call, ENOMEM);
+        CHECK(begin(WRT_LINUX_MTE_SYNCHRONOUS, 0) ==
+              (call == 1 ? WRT_ERR_SYSTEM : WRT_ERR_NO_MEMORY));
+        CHECK(memcmp(&allocator, &none, sizeof none) == 0);
+        CHECK(wrt_error_last()->os_code == ENOMEM);
+    }
+    wrt__sys_fail_at(1, EINVAL);
+    CHECK(begin(WRT_LINUX_MTE_SYNCHRONOUS, 0) == WRT_ERR_UNSUPPORTED);
+    CHECK(begin(WRT_LINUX_MTE_SYNCHRONOUS, 0) == WRT_OK);
+    wrt_linux_mte_allocator_report report;
+    wrt__sys_fail_at(1, EPERM);
+    CHECK(wrt_linux_mte_allocator_query(&allocator, &report) == WRT_OK && report.thread_mode == 0);
+    wrt__sys_fail_at(1, ENOMEM);
+    CHECK(wrt_linux_mte_allocator_deinit(&allocator) == WRT_ERR_SYSTEM);
+    CHECK(wrt_linux_mte_allocator_deinit(&allocator) == WRT_OK);
+}
+
 /* Where there is none: said, with the reason, and no tag instruction is executed. */
 static void part_absent(void)
 {
@@ -350,10 +381,10 @@ int main(int count, char **arguments)
     static const struct {
         const char *name;
         void (*run)(void);
-    } parts[] = {{"faults", part_faults},   {"free", part_free},
-                 {"mask", part_mask},       {"asynchronous", part_asynchronous},
-                 {"threads", part_threads}, {"blocks", part_blocks},
-                 {"absent", part_absent}};
+    } parts[] = {{"faults", part_faults},     {"free", part_free},
+                 {"mask", part_mask},         {"asynchronous", part_asynchronous},
+                 {"threads", part_threads},   {"blocks", part_blocks},
+                 {"failures", part_failures}, {"absent", part_absent}};
 
     for (size_t i = 0; count == 2 && i < sizeof parts / sizeof parts[0]; i++) {
         if (strcmp(parts[i].name, arguments[1]) != 0) continue;
