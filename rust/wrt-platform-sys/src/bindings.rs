@@ -4578,7 +4578,7 @@ unsafe extern "C" {
     ) -> wrt_status;
 }
 unsafe extern "C" {
-    /// The same, and marks. If it fails, pages may be marked that it has not told: save all then.
+    /// The same, and marks. Errors: as read(); then pages may be marked that it has not told: save all.
     pub fn wrt_linux_write_tracker_take(
         tracker: *mut wrt_linux_write_tracker,
         bitmap_out: *mut u32,

@@ -103,7 +103,8 @@ WRT_API WRT_NODISCARD wrt_status wrt_linux_write_tracker_read(wrt_linux_write_tr
                                                               size_t word_count,
                                                               uint32_t *count_out);
 
-/** The same, and marks. If it fails, pages may be marked that it has not told: save all then. */
+/** The same, and marks. Errors: as read(); then pages may be marked that it has not told: save all.
+ */
 WRT_API WRT_NODISCARD wrt_status wrt_linux_write_tracker_take(wrt_linux_write_tracker *tracker,
                                                               uint32_t *bitmap_out,
                                                               size_t word_count,
