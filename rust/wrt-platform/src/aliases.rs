@@ -25,6 +25,13 @@ pub use crate::linux::memory as linux_memory;
 #[cfg(all(feature = "alloc", target_os = "linux"))]
 pub use crate::linux::perf as linux_perf;
 
+/// Futexes, locks and what is made of them, as one module.
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod linux_sync {
+    pub use crate::linux::sync::*;
+    pub use crate::linux::sync_objects::*;
+}
+
 /// QNX's thread pool, as the documents call the module.
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod qnx_threading {
