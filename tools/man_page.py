@@ -39,6 +39,8 @@ NOTES = {
     "reason.",
     "doctor": "Each line is an attempt, and not a look-up; what may end a process is tried in a "
     "child. Where something is missing the line says why, and what to do.",
+    "selftest": "It does what a guest must not, in processes of its own, and looks for the exact "
+    "fault. The exit code is 1 where a wall does not hold.",
     "inspect": "Nothing of the module is run. The bytes that the engine needs are exact.",
 }
 
@@ -48,6 +50,7 @@ EXAMPLES = {
     "In a process that has sealed itself:": "wrt run --sandbox sealed --timeout 5s program.wasm",
     "What a module wants:": "wrt inspect program.wasm",
     "What this system can do for limits, for a program:": "wrt doctor --report json",
+    "Whether the walls hold, for a start script:": "wrt selftest",
 }
 
 SEE_ALSO = "timeout(1), prlimit(1), seccomp(2), landlock(7), cgroups(7), perf_event_open(2)"

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from wrt_platform.linux.sandbox import SandboxBuilder as SandboxBuilder
     from wrt_platform.linux.sandbox import SandboxPool as SandboxPool
     from wrt_platform.linux.sandbox import SandboxPoolBuilder as SandboxPoolBuilder
+    from wrt_platform.linux.selftest import selftest as selftest
     from wrt_platform.linux.slot_pool import LinuxSlotPoolBuilder as LinuxSlotPoolBuilder
     from wrt_platform.linux.slot_pool import SlotPool as SlotPool
     from wrt_platform.linux.slot_pool import SlotPoolBuilder as SlotPoolBuilder
@@ -201,6 +202,7 @@ _HOMES = {
     "linux.slot_pool": "LinuxSlotPoolBuilder SlotPool SlotPoolBuilder",
     "linux.sandbox": "Sandbox SandboxBuilder SandboxPool SandboxPoolBuilder",
     "linux.perf": "PerfCounter PerfEvent PerfEventBuilder profile",
+    "linux.selftest": "selftest",
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
     "linux.sync_objects": ("LinuxCondition LinuxMutex LinuxSemaphore benchmark_futex_strategies"),
     "linux.threading": "LinuxRealtimePolicy LinuxThreadSystem LinuxThreadSystemBuilder",

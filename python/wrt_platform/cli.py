@@ -68,6 +68,8 @@ def _main(words: list[str]) -> int:
         return int(ended.code or 0)
     if options.command == "run":
         return _run(options)
+    if options.command == "selftest":
+        return _selftest(options)
     return _inspect(options) if options.command == "inspect" else _doctor(options)
 
 
@@ -95,9 +97,18 @@ def _parser() -> argparse.ArgumentParser:
     for name, summary in (
         ("inspect", "what a module holds, wants, offers, and needs of memory"),
         ("doctor", "what this system can do for a guest's limits, by trying"),
+        ("selftest", "whether the walls round a guest hold here, by leaning against them"),
     ):
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("--report", choices=("table", "json"), default="table")
+        if name != "inspect":
+            command.add_argument(
+                "--json",
+                dest="report",
+                action="store_const",
+                const="json",
+                help="the same as --report json",
+            )
         if name == "inspect":
             command.add_argument("module", metavar="MODULE", help="a .wasm or .wat file")
     return parser
@@ -230,11 +241,20 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from wrt_platform.doctor import doctor_text, examine
+    from wrt_platform.doctor import as_json, doctor_text, examine
 
     findings = examine()
-    found = {"findings": [finding._asdict() for finding in findings]}
-    return _print(found, doctor_text(findings), options.report)
+    return _print(as_json(findings), doctor_text(findings), options.report)
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    """Exit code 1 where a wall does not hold: a start script can stop there."""
+    from wrt_platform.linux.selftest import SelftestBuilder
+
+    report = SelftestBuilder().run()
+    rows = [{**row._asdict(), "state": row.state.name.lower()} for row in report]
+    _print({"holds": bool(report), "rows": rows}, str(report), options.report)
+    return 0 if report else 1
 
 
 def _print(found: dict[str, Any], text: str, form: str) -> int:

@@ -29,6 +29,7 @@ BELOW = {
     "wasi": {"core", "engine"},
     "worker": {"core", "engine"},
     "sandbox": {"core", "engine", "linux", "wasi", "worker"},
+    "doctor": {"core", "engine", "linux", "sandbox", "wasi", "worker"},
 }
 BARE_METAL = {"core", "engine", "cortexm"}
 

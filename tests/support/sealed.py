@@ -12,7 +12,7 @@ from wrt_platform import SandboxBuilder
 from wrt_platform._native import ffi, lib
 
 WORKER = ROOT / "c/src/worker"
-PARTS = ("clock", "main", "memory", "seal", "start_aarch64", "start_x86_64", "talk")
+PARTS = ("clock", "main", "memory", "prove", "seal", "start_aarch64", "start_x86_64", "talk")
 FLAGS = (
     "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-pic", "-fno-stack-protector",
     "-ffunction-sections", "-nostdlib", "-static", "-no-pie", "-Wl,--gc-sections",

@@ -54,24 +54,26 @@ static wrt_status check_phase(const char *operation, const wrt_sandbox *sandbox,
     }
 }
 
-wrt_status wrt_sandbox_init(wrt_sandbox *sandbox, const wrt_sandbox_config *config)
+wrt_status wrt__sandbox_init(const char *operation, wrt_sandbox *sandbox,
+                             const wrt_sandbox_config *config, bool proves)
 {
     wrt__sandbox_plan plan;
 
-    if (sandbox == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, __func__, "sandbox is NULL");
-    wrt_status status = wrt__sandbox_make_plan(__func__, config, &plan);
-    if (status == WRT_OK) status = wrt__fork_watch(__func__);
+    if (sandbox == NULL) return wrt_fail(WRT_ERR_INVALID_ARGUMENT, operation, "sandbox is NULL");
+    wrt_status status = wrt__sandbox_make_plan(operation, config, &plan);
+    if (status == WRT_OK) status = wrt__fork_watch(operation);
     if (status != WRT_OK) return status;
+    plan.proves = proves;
 
     wrt__sandbox *const state =
         wrt__sys_mmap(state_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (state == MAP_FAILED) {
-        return wrt_fail_system(WRT_ERR_NO_MEMORY, __func__, "mmap of {0} bytes failed", errno,
+        return wrt_fail_system(WRT_ERR_NO_MEMORY, operation, "mmap of {0} bytes failed", errno,
                                state_bytes(), 0);
     }
     state->socket = state->life = state->pidfd = -1;
     state->deadline = UINT64_MAX;
-    status = wrt__sandbox_start(__func__, state, &plan);
+    status = wrt__sandbox_start(operation, state, &plan);
     if (status != WRT_OK) {
         wrt__sandbox_release(state);
         (void)munmap(state, state_bytes());
@@ -79,6 +81,11 @@ wrt_status wrt_sandbox_init(wrt_sandbox *sandbox, const wrt_sandbox_config *conf
     }
     *sandbox = (wrt_sandbox){.state = state, .fork_generation = wrt__fork_generation()};
     return WRT_OK;
+}
+
+wrt_status wrt_sandbox_init(wrt_sandbox *sandbox, const wrt_sandbox_config *config)
+{
+    return wrt__sandbox_init(__func__, sandbox, config, false);
 }
 
 /* ---- Orders that run no code of the guest ---- */

@@ -97,7 +97,8 @@ static wrt_status map_shared(const char *operation, wrt__sandbox *state,
                                      .spins = looks(),
                                      .program_bytes = plan->program_bytes,
                                      .memory_bytes = plan->memory_bytes,
-                                     .arena_bytes = plan->arena_bytes};
+                                     .arena_bytes = plan->arena_bytes,
+                                     .proves = plan->proves};
     state->looks = state->control->spins;
     state->patience[0].looks = state->patience[1].looks = state->looks;
     return WRT_OK;

@@ -80,6 +80,7 @@ typedef struct wrt__sandbox_plan {
     uint64_t program_bytes;
     uint64_t memory_bytes;
     uint64_t arena_bytes;
+    bool proves; /* the worker is to lean against its walls, and gets no guest */
 } wrt__sandbox_plan;
 
 /* ---- plan.c ---- */
@@ -144,6 +145,10 @@ wrt_status wrt__sandbox_serve(const char *operation, wrt__sandbox *state, uint64
                               bool *is_late_out);
 
 /* ---- sandbox.c ---- */
+
+/* As wrt_sandbox_init; `proves` as in the plan. */
+wrt_status wrt__sandbox_init(const char *operation, wrt_sandbox *sandbox,
+                             const wrt_sandbox_config *config, bool proves);
 
 /* Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, after fork). */
 wrt_status wrt__sandbox_check(const char *operation, const wrt_sandbox *sandbox,

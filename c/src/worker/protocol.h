@@ -55,7 +55,8 @@ enum wrt__order_kind {
     WRT__ORDER_FIND,     /* type of the exported function `text` */
     WRT__ORDER_START,    /* run the start function */
     WRT__ORDER_CALL,     /* call the exported function `text` with `values` */
-    WRT__ORDER_ANSWER    /* the host function came to `status`; results in `values` */
+    WRT__ORDER_ANSWER,   /* the host function came to `status`; results in `values` */
+    WRT__ORDER_PROVE     /* lean against a wall, see wrt__proof; only of a worker that proves */
 };
 
 typedef struct wrt__order {
@@ -96,6 +97,52 @@ typedef struct wrt__message {
     wrt__worker_place frames[WRT__WORKER_FRAMES];
 } wrt__message;
 
+/* Against which wall. */
+enum wrt__proof_kind {
+    WRT__PROOF_CALL = 1,  /* the system call `number` with `arguments` */
+    WRT__PROOF_INTERRUPT, /* the same by the way of 32-bit programs */
+    WRT__PROOF_READ,      /* the byte at `offset` of `area` */
+    WRT__PROOF_WRITE,
+    WRT__PROOF_RUN
+};
+
+enum wrt__proof_area { WRT__AREA_PROGRAM = 0, WRT__AREA_MEMORY, WRT__AREA_ARENA };
+
+enum wrt__proof_stage {
+    WRT__PROOF_NOT_BEGUN = 0,
+    WRT__PROOF_BEGUN,
+    WRT__PROOF_CAME_BACK /* nothing stopped it; `result` of a call */
+};
+
+/* Limits of resources that a worker exceeds before it is sealed, since it could not even try
+ * behind its filter. */
+enum wrt__proof_limit {
+    WRT__PROOF_ADDRESSES = 0,
+    WRT__PROOF_DESCRIPTORS,
+    WRT__PROOF_PROCESSES,
+    WRT__PROOF_FILES,
+    WRT__PROOF_LOCKS,
+    WRT__PROOF_LIMITS
+};
+
+/* For a parent that wants to see the walls hold: the worker does what a guest must not, and its
+ * parent looks how it ends. A fault of memory is caught, written down, and ends the worker. */
+typedef struct wrt__proof {
+    uint32_t kind; /* one of wrt__proof_kind */
+    uint32_t area; /* one of wrt__proof_area */
+    uint64_t number;
+    uint64_t arguments[6];
+    int64_t offset;
+    uint64_t address; /* that `offset` came to; of the worker, as all that follows */
+    uint64_t fault;   /* si_addr */
+    int64_t result;
+    int32_t signal_number; /* of a fault; 0: none */
+    int32_t code;          /* si_code */
+    uint32_t stage;        /* one of wrt__proof_stage */
+    uint32_t reserved;
+    int64_t limits[WRT__PROOF_LIMITS]; /* what exceeding each came to: below 0, an error number */
+} wrt__proof;
+
 /* What the guest has used; the worker writes it now and then. */
 typedef struct wrt__worker_usage {
     uint64_t fuel_used;
@@ -117,7 +164,8 @@ typedef struct wrt__control {
     uint64_t arena_bytes;   /* the worker's own */
     uint32_t failed_step;   /* one of wrt__worker_step */
     uint32_t failed_code;   /* error number */
-    uint32_t reserved[4];
+    uint32_t proves;        /* the parent wants proofs, and has no guest */
+    uint32_t reserved[3];
     uint32_t turn; /* atomic, as are the two that follow */
     uint32_t parent_sleeps;
     uint32_t worker_sleeps;
@@ -125,6 +173,7 @@ typedef struct wrt__control {
     wrt__order order;
     wrt__message message;
     wrt__worker_usage usage;
+    wrt__proof proof;
     wrt_value values[WRT_MODULE_PARAMETER_MAX];
     char text[WRT__WORKER_TEXT_SIZE];
 } wrt__control;

@@ -127,6 +127,7 @@ void wrt__worker_seal(wrt__worker *worker)
                                        (struct sock_filter *)(uintptr_t)filter};
 
     map_areas(worker);
+    if (worker->control->proves != 0) wrt__worker_prepare_proof(worker);
     require(worker, WRT__STEP_CLOSE, close_descriptors());
     require(worker, WRT__STEP_DUMPABLE, wrt__call3(__NR_prctl, PR_SET_DUMPABLE, 0, 0));
     require(worker, WRT__STEP_PRIVILEGES, wrt__call3(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0));

@@ -202,6 +202,15 @@ static wrt_status call(wrt__worker *worker, const wrt__order *order)
 
 /* ---- Orders ---- */
 
+static wrt_status prove(wrt__worker *worker)
+{
+    if (worker->control->proves == 0) {
+        return wrt_fail(WRT_ERR_STATE, "wrt_selftest", "the worker was started for a guest");
+    }
+    wrt__worker_prove(worker);
+    return WRT_OK;
+}
+
 static wrt_status obey(wrt__worker *worker, const wrt__order *order, wrt__message *message)
 {
     switch (order->kind) {
@@ -213,6 +222,8 @@ static wrt_status obey(wrt__worker *worker, const wrt__order *order, wrt__messag
         return start(worker);
     case WRT__ORDER_CALL:
         return call(worker, order);
+    case WRT__ORDER_PROVE:
+        return prove(worker);
     default:
         return wrt_fail(WRT_ERR_UNSUPPORTED, "wrt_sandbox", "an order that is not known");
     }

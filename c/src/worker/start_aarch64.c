@@ -31,4 +31,11 @@ long wrt__call6(long number, long a, long b, long c, long d, long e, long f)
     return x0;
 }
 
+long wrt__call_by_interrupt(long number, long first)
+{
+    (void)number;
+    (void)first;
+    return -ENOSYS;
+}
+
 #endif

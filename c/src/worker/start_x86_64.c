@@ -29,4 +29,15 @@ long wrt__call6(long number, long a, long b, long c, long d, long e, long f)
     return result;
 }
 
+long wrt__call_by_interrupt(long number, long first)
+{
+    long result;
+
+    __asm__ volatile("int $0x80"
+                     : "=a"(result)
+                     : "0"(number), "b"(first), "c"(0L), "d"(0L)
+                     : "memory");
+    return result;
+}
+
 #endif

@@ -30,6 +30,19 @@ __attribute__((noreturn)) void wrt__worker_exit(int code);
  * program, and is told. */
 void wrt__worker_seal(wrt__worker *worker);
 
+/* ---- prove.c ---- */
+
+/* Before the seal: exceeds the limits of resources, and sets up the handler of faults. */
+void wrt__worker_prepare_proof(wrt__worker *worker);
+
+/* Does what control->proof says; returns if nothing stops it. */
+void wrt__worker_prove(wrt__worker *worker);
+
+/* ---- start_*.c ---- */
+
+/* A system call by the way of 32-bit programs; -ENOSYS where the processor has none. */
+long wrt__call_by_interrupt(long number, long first);
+
 /* ---- serve.c ---- */
 
 /* Does what the parent orders, until it closes the socket. */

@@ -156,7 +156,7 @@ fn check_sources() -> Result<(), String> {
 /// What the target is made of: the portable folders, and those of its system.
 fn sources() -> Result<Vec<PathBuf>, String> {
     let folders: &[&str] = match (target("OS").as_str(), target("ARCH").as_str()) {
-        ("linux", _) => &["core", "engine", "linux", "wasi"],
+        ("linux", _) => &["core", "engine", "linux", "wasi", "doctor"],
         ("nto" | "qnx", _) => &["core", "engine", "qnx"],
         ("none", "arm") => &["core", "engine", "cortexm"],
         (system, processor) => {

@@ -2549,6 +2549,38 @@ unsafe extern "C" {
         resources_out: *mut wrt_linux_resources,
     ) -> wrt_status;
 }
+pub const WRT_DOCTOR_TEXT_SIZE: wrt_doctor_limit = 384;
+/// Sizes.
+pub type wrt_doctor_limit = ::core::ffi::c_uint;
+pub const WRT_DOCTOR_AVAILABLE: wrt_doctor_state = 1;
+pub const WRT_DOCTOR_PARTIAL: wrt_doctor_state = 2;
+pub const WRT_DOCTOR_ABSENT: wrt_doctor_state = 3;
+/// What an attempt came to.
+pub type wrt_doctor_state = ::core::ffi::c_uint;
+/// What one attempt came to.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_doctor_row {
+    pub id: *const ::core::ffi::c_char,
+    pub name: *const ::core::ffi::c_char,
+    pub promises: *const ::core::ffi::c_char,
+    pub state: u32,
+    pub os_code: i32,
+    pub reason: [::core::ffi::c_char; 384usize],
+    pub remedy: [::core::ffi::c_char; 384usize],
+}
+unsafe extern "C" {
+    /// How many rows there are. Errors: none, it cannot fail.  Cost: constant.
+    pub fn wrt_doctor_count() -> u32;
+}
+unsafe extern "C" {
+    /** Makes one attempt. index: below wrt_doctor_count().
+ A system that refuses is no error: the row says so.
+ Errors: INVALID_ARGUMENT (NULL), NOT_FOUND (no such row).
+ Cost: a few system calls, for most; a child process, some 100 us, where trying is dangerous; up
+ to 40 ms for those that have to wait. All of them together some 100 ms.*/
+    pub fn wrt_doctor_examine(index: u32, row_out: *mut wrt_doctor_row) -> wrt_status;
+}
 pub const WRT_LINUX_LAZY_PAGES_DEFAULT: wrt_linux_lazy_limit = 4096;
 pub const WRT_LINUX_LAZY_CHUNK_DEFAULT: wrt_linux_lazy_limit = 65536;
 pub const WRT_LINUX_LAZY_CHUNK_MAX: wrt_linux_lazy_limit = 16777216;
@@ -3698,6 +3730,48 @@ unsafe extern "C" {
     /** Ends the sandboxes that wait; those that were handed out are not the pool's any more. A zeroed
  pool is accepted. Errors: INVALID_ARGUMENT.*/
     pub fn wrt_sandbox_pool_deinit(pool: *mut wrt_sandbox_pool) -> wrt_status;
+}
+pub const WRT_SELFTEST_ROWS: wrt_selftest_limit = 21;
+pub const WRT_SELFTEST_TEXT_SIZE: wrt_selftest_limit = 384;
+/// Sizes.
+pub type wrt_selftest_limit = ::core::ffi::c_uint;
+pub const WRT_SELFTEST_PASSED: wrt_selftest_state = 1;
+pub const WRT_SELFTEST_FAILED: wrt_selftest_state = 2;
+pub const WRT_SELFTEST_SKIPPED: wrt_selftest_state = 3;
+/// What became of a wall.
+pub type wrt_selftest_state = ::core::ffi::c_uint;
+/// What to test. NULL stands for a config that is all zero.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_selftest_config {
+    pub struct_size: u32,
+    pub reserved: [u8; 4usize],
+    pub program_path: *const ::core::ffi::c_char,
+}
+/// One wall.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_selftest_row {
+    pub id: *const ::core::ffi::c_char,
+    pub name: *const ::core::ffi::c_char,
+    pub state: u32,
+    pub attempts: u32,
+    pub elapsed_ns: u64,
+    pub reason: [::core::ffi::c_char; 384usize],
+}
+unsafe extern "C" {
+    /** Tests all walls, and writes a row for each. All rows are written, also on failure, as soon as
+ the arguments are right.
+ rows_out: room for `capacity` of them, at least WRT_SELFTEST_ROWS. count_out: rows written.
+ Errors: UNSUPPORTED (a wall does not hold here: {0} rows failed, the first is row {1}; reserved
+ bytes), INVALID_ARGUMENT (NULL, capacity, a rule of the config).
+ Cost: some 500 processes; 0.2 s on a quiet machine, under 1 s on most.*/
+    pub fn wrt_selftest(
+        config: *const wrt_selftest_config,
+        rows_out: *mut wrt_selftest_row,
+        capacity: u32,
+        count_out: *mut u32,
+    ) -> wrt_status;
 }
 pub const WRT_SELINUX_CONTEXT_SIZE: wrt_selinux_limit = 4096;
 /// Sizes.

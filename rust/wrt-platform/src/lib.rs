@@ -89,6 +89,8 @@ pub use linux::mte::{LinuxArm64MteAllocator, LinuxArm64MteAllocatorBuilder, MteM
 pub use linux::sandbox::{
     Sandbox, SandboxBuilder, SandboxGuest, SandboxPool, SandboxPoolBuilder, SandboxReport,
 };
+#[cfg(all(feature = "alloc", target_os = "linux"))]
+pub use linux::selftest::{SelftestBuilder, SelftestReport, selftest};
 #[cfg(target_os = "linux")]
 pub use linux::slot_pool::{LinuxSlotPoolBuilder, SlotPool, SlotPoolBuilder};
 #[cfg(all(feature = "alloc", target_os = "linux"))]

@@ -7,6 +7,7 @@ pub mod cgroups;
 pub mod confined_process;
 #[cfg(feature = "std")]
 pub mod container;
+pub mod doctor;
 #[cfg(feature = "alloc")]
 pub mod landlock;
 #[cfg(feature = "std")]
@@ -24,6 +25,8 @@ pub mod pressure;
 pub mod sandbox;
 #[cfg(feature = "alloc")]
 pub mod seccomp;
+#[cfg(feature = "alloc")]
+pub mod selftest;
 #[cfg(feature = "alloc")]
 pub mod selinux;
 pub mod slot_pool;
