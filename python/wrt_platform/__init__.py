@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from wrt_platform.layout import Layout as Layout
     from wrt_platform.limits import Limits as Limits
     from wrt_platform.limits import RunLimits as RunLimits
+    from wrt_platform.linux.io_uring import IoUring as IoUring
+    from wrt_platform.linux.io_uring import IoUringBuilder as IoUringBuilder
     from wrt_platform.linux.lazy_memory import LazyMemory as LazyMemory
     from wrt_platform.linux.lazy_memory import LazyMemoryBuilder as LazyMemoryBuilder
     from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
@@ -196,6 +198,7 @@ _HOMES = {
     "instance": "Instance InstanceBuilder InstanceUsage step_wasm_execution",
     "layout": "Layout",
     "limits": "Limits RunLimits",
+    "linux.io_uring": "IoUring IoUringBuilder",
     "linux.lazy_memory": "LazyMemory LazyMemoryBuilder",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
     "linux.mte": "LinuxArm64MteAllocator LinuxArm64MteAllocatorBuilder MteMode",

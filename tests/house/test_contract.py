@@ -52,6 +52,7 @@ ALIASES = {
     ("wrt_linux_lazy_memory_config", "context"): "with_load",
     ("wrt_linux_lazy_memory_config", "timeout_ns"): "with_timeout",
     ("wrt_linux_pressure_config", "window_ns"): "with_window",
+    ("wrt_io_uring_config", "sq_idle_ns"): "with_sq_idle",
 }
 
 

@@ -80,6 +80,8 @@ pub use instance::{
 };
 pub use limits::Limits;
 #[cfg(all(feature = "std", target_os = "linux"))]
+pub use linux::io_uring::{IoUring, IoUringBuilder};
+#[cfg(all(feature = "std", target_os = "linux"))]
 pub use linux::lazy_memory::{LazyMemory, LazyMemoryBuilder};
 #[cfg(target_os = "linux")]
 pub use linux::memory::{LinuxAllocator, LinuxAllocatorBuilder, LinuxAllocatorReport};
