@@ -120,8 +120,8 @@ wrt_status wrt__lazy_read(const char *operation, const wrt__lazy_engine *engine,
                            (uint64_t)status);
 }
 
-/* Gives the staged bytes to the kernel, which puts them in place and wakes who waits. Pages that
- * are there already stay what they are. */
+/* Gives the staged bytes to the kernel, which puts them in place. Pages that are there already stay
+ * what they are. Who waits is woken when the chunk has been counted, see settle(). */
 static wrt_status put_in_place(const char *operation, const wrt__lazy_engine *engine,
                                uint64_t chunk)
 {
@@ -133,7 +133,8 @@ static wrt_status put_in_place(const char *operation, const wrt__lazy_engine *en
         struct uffdio_copy copy = {.dst = start + done,
                                    .src = (uintptr_t)engine->staging + done,
                                    .len = span - done,
-                                   .mode = engine->tracks_writes ? UFFDIO_COPY_MODE_WP : 0};
+                                   .mode = UFFDIO_COPY_MODE_DONTWAKE |
+                                           (engine->tracks_writes ? UFFDIO_COPY_MODE_WP : 0)};
         if (wrt__sys_userfault_control(engine->userfault, UFFDIO_COPY, &copy) == 0) break;
         const int code = errno;
         if (copy.copy > 0) {
@@ -146,7 +147,6 @@ static wrt_status put_in_place(const char *operation, const wrt__lazy_engine *en
                                    chunk * engine->chunk_bytes, 0);
         }
     }
-    wake_touchers(engine, chunk);
     return WRT_OK;
 }
 
@@ -199,6 +199,7 @@ static wrt_status settle(const char *operation, wrt__lazy_engine *engine, uint64
     if (status == WRT_OK) {
         engine->states[chunk] = WRT__CHUNK_LOADED;
         engine->loaded_bytes += wrt__chunk_size(engine, chunk);
+        wake_touchers(engine, chunk);
     } else {
         wrt__lazy_give_up(engine, chunk, wrt_error_last());
     }
