@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import contest
+import engine
 import pytest
 import run_examples
 from common import ROOT
