@@ -255,9 +255,9 @@ def test_container_aware_configuration() -> None:
         *("NONE", "DOCKER", "PODMAN", "KUBERNETES", "LXC", "NSPAWN", "OTHER_CONTAINER"),
         *("SYSTEMD", "WSL"),
     }
-    limit = detect_resources().memory_limit
-    assert limit is not None
-    assert 0 < limit <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    resources = detect_resources()
+    assert resources.memory_limit is not None
+    assert 0 < resources.memory_limit <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @block("kernel_tuning")
