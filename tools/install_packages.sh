@@ -27,6 +27,7 @@ python3 -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.
 
 if [ "${1:-}" = "--bench" ]; then # what others are compared with
     [ -e /usr/include/uv.h ] || want libuv1-dev
+    [ -e /usr/include/liburing.h ] || want liburing-dev
     [ -e /usr/include/seccomp.h ] || want libseccomp-dev
     have bwrap || want bubblewrap
 elif [ "${1:-}" != "--build-only" ]; then

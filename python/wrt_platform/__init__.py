@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from wrt_platform.layout import Layout as Layout
     from wrt_platform.limits import Limits as Limits
     from wrt_platform.limits import RunLimits as RunLimits
+    from wrt_platform.linux.io_uring import IoUring as IoUring
+    from wrt_platform.linux.io_uring import IoUringBuilder as IoUringBuilder
     from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
     from wrt_platform.linux.memory import LinuxAllocatorBuilder as LinuxAllocatorBuilder
     from wrt_platform.linux.perf import PerfCounter as PerfCounter
@@ -187,6 +189,7 @@ _HOMES = {
     "instance": "Instance InstanceBuilder InstanceUsage step_wasm_execution",
     "layout": "Layout",
     "limits": "Limits RunLimits",
+    "linux.io_uring": "IoUring IoUringBuilder",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
     "linux.slot_pool": "LinuxSlotPoolBuilder SlotPool SlotPoolBuilder",
     "linux.sandbox": "Sandbox SandboxBuilder SandboxPool SandboxPoolBuilder",

@@ -47,6 +47,7 @@ ALIASES = {
     ("wrt_watchdog_config", "check_interval_ns"): "with_check_interval",
     ("wrt_watch_config", "timeout_ns"): "with_timeout",
     ("wrt_linux_pressure_config", "window_ns"): "with_window",
+    ("wrt_io_uring_config", "sq_idle_ns"): "with_sq_idle",
 }
 
 

@@ -658,6 +658,8 @@ def test_huge_pages_that_cannot_be_asked_for_are_no_failure(walks: Walks) -> Non
 ELSEWHERE = {
     "test_failures.py": "mmap munmap mprotect madvise mlock name memfd",
     "test_slot_pool_failures.py": "memfd_sealable add_seals mmap_at pwrite mbind limit_of",
+    "test_io_uring_failures.py": "io_uring_setup io_uring_enter io_uring_register io_uring_map "
+    "read_now write_now fsync fdatasync status_flags",
     "test_cgroups.py": "mkdir rmdir may_write pipe clone_into",
     "test_cgroups_kill.py": "next_folder kill",
     "test_security_failures.py": "capget capset chdir fstat landlock_add landlock_create "

@@ -161,7 +161,7 @@ def test_who_does_not_answer_is_killed_in_time(attacker: Path, kind: int) -> Non
 def test_processor_time_has_its_limit(attacker: Path) -> None:
     with Attack(attacker, cpu_seconds=1) as attack:
         assert attack.try_it(sealed.HANG, seconds=20) == lib.WRT_ERR_CRASHED
-        assert killed_by(attack) in (signal.SIGKILL, signal.SIGXCPU)
+        assert killed_by(attack) == signal.SIGXCPU  # SIGKILL could be anybody's
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,16 @@ static bool set_limit(int which, rlim_t most)
     return setrlimit((__rlimit_resource_t)which, &limit) == 0;
 }
 
+/* A second less than the hard limit, whose SIGKILL could be anybody's: SIGXCPU says what it was. */
+static bool set_cpu_limit(rlim_t seconds)
+{
+    struct rlimit limit;
+
+    if (!set_limit(RLIMIT_CPU, seconds + 1) || getrlimit(RLIMIT_CPU, &limit) != 0) return false;
+    if (limit.rlim_cur > seconds) limit.rlim_cur = seconds;
+    return setrlimit(RLIMIT_CPU, &limit) == 0;
+}
+
 static uint32_t set_limits(const wrt__child *child)
 {
     uint32_t missed = 0;
@@ -68,7 +78,7 @@ static uint32_t set_limits(const wrt__child *child)
     missed += !set_limit(RLIMIT_NPROC, 0);
     missed += !set_limit(RLIMIT_NOFILE, KEPT_DESCRIPTORS);
     missed += !set_limit(RLIMIT_AS, child->address_bytes);
-    if (child->cpu_seconds != 0) missed += !set_limit(RLIMIT_CPU, child->cpu_seconds);
+    if (child->cpu_seconds != 0) missed += !set_cpu_limit(child->cpu_seconds);
     return missed;
 }
 

@@ -2581,6 +2581,239 @@ unsafe extern "C" {
  to 40 ms for those that have to wait. All of them together some 100 ms.*/
     pub fn wrt_doctor_examine(index: u32, row_out: *mut wrt_doctor_row) -> wrt_status;
 }
+pub const WRT_IO_URING_AUTO: wrt_io_uring_backend = 0;
+pub const WRT_IO_URING_KERNEL: wrt_io_uring_backend = 1;
+pub const WRT_IO_URING_THREADS: wrt_io_uring_backend = 2;
+/// Who does the work.
+pub type wrt_io_uring_backend = ::core::ffi::c_uint;
+pub const WRT_IO_URING_READ: wrt_io_uring_operation = 1;
+pub const WRT_IO_URING_WRITE: wrt_io_uring_operation = 2;
+pub const WRT_IO_URING_READ_FIXED: wrt_io_uring_operation = 3;
+pub const WRT_IO_URING_WRITE_FIXED: wrt_io_uring_operation = 4;
+pub const WRT_IO_URING_FSYNC: wrt_io_uring_operation = 5;
+pub const WRT_IO_URING_FDATASYNC: wrt_io_uring_operation = 6;
+/// What can be asked for.
+pub type wrt_io_uring_operation = ::core::ffi::c_uint;
+pub const WRT_IO_URING_ENTRIES_DEFAULT: wrt_io_uring_limit = 128;
+pub const WRT_IO_URING_ENTRIES_MIN: wrt_io_uring_limit = 2;
+pub const WRT_IO_URING_ENTRIES_MAX: wrt_io_uring_limit = 32768;
+pub const WRT_IO_URING_CQ_SIZE_MAX: wrt_io_uring_limit = 65536;
+pub const WRT_IO_URING_THREADS_DEFAULT: wrt_io_uring_limit = 2;
+pub const WRT_IO_URING_THREADS_MAX: wrt_io_uring_limit = 16;
+pub const WRT_IO_URING_BUFFERS_MAX: wrt_io_uring_limit = 1024;
+pub const WRT_IO_URING_SIZE_MAX: wrt_io_uring_limit = 2147479552;
+pub const WRT_IO_URING_SQ_IDLE_DEFAULT: wrt_io_uring_limit = 50000000;
+/// Counts and sizes.
+pub type wrt_io_uring_limit = ::core::ffi::c_uint;
+/// What a ring is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_io_uring_config {
+    pub struct_size: u32,
+    pub entries: u32,
+    pub cq_size: u32,
+    pub backend: u32,
+    pub thread_count: u32,
+    pub sq_thread_cpu: u32,
+    pub sq_idle_ns: u64,
+    pub sq_thread: bool,
+    pub has_sq_thread_cpu: bool,
+    pub reserved: [u8; 6usize],
+}
+/// Memory that many requests will use.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_io_uring_buffer {
+    pub start: *mut ::core::ffi::c_void,
+    pub size: u64,
+}
+/// What is to be done.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_io_uring_request {
+    pub buffer: *mut ::core::ffi::c_void,
+    pub size: u64,
+    pub offset: u64,
+    pub user_data: u64,
+    pub timeout_ns: u64,
+    pub descriptor: i32,
+    pub operation: u32,
+    pub buffer_index: u32,
+    pub reserved: u32,
+}
+/// What has been done.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_io_uring_completion {
+    pub user_data: u64,
+    pub result: i32,
+    pub operation: u32,
+}
+/// What a ring is, and has under way.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_io_uring_report {
+    pub backend: u32,
+    pub entries: u32,
+    pub cq_size: u32,
+    pub thread_count: u32,
+    pub under_way: u32,
+    pub buffer_count: u32,
+    pub operations: u32,
+    pub descriptor: i32,
+    pub kernel: wrt_enforcement,
+    pub sq_thread: wrt_enforcement,
+}
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_io_uring {
+    pub self_: *mut wrt_io_uring,
+    pub state: *mut ::core::ffi::c_void,
+    pub state_bytes: u64,
+    pub kernel: wrt_enforcement,
+    pub sq_thread: wrt_enforcement,
+    pub fork_generation: u32,
+    pub backend: u32,
+    pub spare: [u64; 4usize],
+}
+unsafe extern "C" {
+    /** Tries whether this process can use the kernel's io_uring, by making a ring and closing it again.
+ kernel_out: ENFORCED, or ABSENT with the reason and what helps.
+ Errors: INVALID_ARGUMENT (NULL), NO_MEMORY (descriptors; os_code), SYSTEM. A refusal is none.
+ Threads: any.  Cost: some 100 us.*/
+    pub fn wrt_io_uring_probe(kernel_out: *mut wrt_enforcement) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Makes a ring. On error `ring` is left as it was.
+ Errors: INVALID_ARGUMENT (a rule of the config is broken, or the SQ thread's CPU is not one that
+ this process may use), UNSUPPORTED (KERNEL is demanded, and there is none; reserved fields),
+ PERMISSION (KERNEL is demanded, and refused; the reason says by what), NO_MEMORY, SYSTEM
+ (os_code).
+ Cost: some 100 us.*/
+    pub fn wrt_io_uring_init(
+        ring: *mut wrt_io_uring,
+        config: *const wrt_io_uring_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends all that is under way, and waits until nothing writes to a buffer any more; then closes the
+ ring. What waits (a pipe) is cancelled; what is at work (a disk) is waited for, without limit. A
+ zeroed one is accepted, so twice is harmless.
+ Errors: STATE (moved, or after fork), SYSTEM (os_code: the ring stays as it is, and the buffers
+ are still borrowed; again later).*/
+    pub fn wrt_io_uring_deinit(ring: *mut wrt_io_uring) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Hands in requests, in one system call for each `entries` of them. *accepted_out: the first so
+ many are under way; fewer than `count` if the ring is full then, or the system took no more.
+ Errors: (nothing is under way then) INVALID_ARGUMENT (a rule of a request is broken, the reason
+ names which), UNSUPPORTED (an operation that this kernel has not; reserved), BUSY (the ring is
+ full: take completions first), STATE (not initialised, moved, or after fork), SYSTEM (os_code).
+ An error of the request itself, a bad descriptor for instance, is its completion's `result`.
+ Cost: linear in `count`; no system call with an SQ thread that is awake.*/
+    pub fn wrt_io_uring_submit(
+        ring: *mut wrt_io_uring,
+        requests: *const wrt_io_uring_request,
+        count: u32,
+        accepted_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Hands in one READ of `size` bytes. Errors: as wrt_io_uring_submit().
+    pub fn wrt_io_uring_submit_read(
+        ring: *mut wrt_io_uring,
+        descriptor: i32,
+        buffer: *mut ::core::ffi::c_void,
+        size: u64,
+        offset: u64,
+        user_data: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Hands in one WRITE of `size` bytes. Errors: as wrt_io_uring_submit().
+    pub fn wrt_io_uring_submit_write(
+        ring: *mut wrt_io_uring,
+        descriptor: i32,
+        buffer: *const ::core::ffi::c_void,
+        size: u64,
+        offset: u64,
+        user_data: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Hands in one FSYNC. It does not wait for writes that are under way: take their completions
+ first. Errors: as wrt_io_uring_submit().*/
+    pub fn wrt_io_uring_submit_fsync(
+        ring: *mut wrt_io_uring,
+        descriptor: i32,
+        user_data: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Takes completions: waits until there are `minimum` of them, or all that are under way if they
+ are fewer, and takes up to `capacity`. timeout_ns: 0 looks without waiting, UINT64_MAX waits
+ without limit. *count_out is how many were taken; with `minimum` 0 that may be none.
+ Errors: INVALID_ARGUMENT (NULL, capacity 0 or below minimum), TIMED_OUT (there is none yet; fewer
+ than `minimum` are no error), STATE (nothing is under way, so none will come; not initialised,
+ moved, or after fork), SYSTEM (os_code).
+ Cost: no system call if enough are there.*/
+    pub fn wrt_io_uring_wait(
+        ring: *mut wrt_io_uring,
+        completions_out: *mut wrt_io_uring_completion,
+        capacity: u32,
+        minimum: u32,
+        timeout_ns: u64,
+        count_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Waits for one completion. Errors: as wrt_io_uring_wait().
+    pub fn wrt_io_uring_wait_completion(
+        ring: *mut wrt_io_uring,
+        completion_out: *mut wrt_io_uring_completion,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Asks for the end of all requests with that user_data. Each still has its completion: with
+ -ECANCELED, or with what it came to if it was too late.
+ Errors: NOT_FOUND (none is under way), BUSY (the kernel takes no more: take completions first),
+ STATE (not initialised, moved, or after fork), SYSTEM (os_code).
+ Cost: linear in cq_size.*/
+    pub fn wrt_io_uring_cancel(ring: *mut wrt_io_uring, user_data: u64) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Registers buffers for READ_FIXED and WRITE_FIXED, in place of none: the kernel looks them up
+ once instead of with each request. They are borrowed until they are unregistered, or deinit.
+ Errors: INVALID_ARGUMENT (NULL, no size, more than 1024, or memory that can't be had), STATE
+ (some are registered, or requests are under way; not initialised, moved, or after fork),
+ NO_MEMORY (RLIMIT_MEMLOCK, `ulimit -l`), SYSTEM (os_code).
+ Cost: linear in their pages.*/
+    pub fn wrt_io_uring_register_buffers(
+        ring: *mut wrt_io_uring,
+        buffers: *const wrt_io_uring_buffer,
+        count: u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Gives the registered buffers back. Errors: STATE (none are registered, or requests are under
+ way; not initialised, moved, or after fork), SYSTEM (os_code).*/
+    pub fn wrt_io_uring_unregister_buffers(ring: *mut wrt_io_uring) -> wrt_status;
+}
+unsafe extern "C" {
+    /** What the ring is, and has under way. Errors: INVALID_ARGUMENT (NULL), STATE (not initialised,
+ moved, or after fork). Cost: constant.*/
+    pub fn wrt_io_uring_query(
+        ring: *const wrt_io_uring,
+        report_out: *mut wrt_io_uring_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The backend's name, "kernel" or "threads"; "unknown" for a number that is none. Static text.
+ Errors: none, it cannot fail.  ISR: yes.*/
+    pub fn wrt_io_uring_backend_name(backend: u32) -> *const ::core::ffi::c_char;
+}
 pub const WRT_LINUX_NUMA_NODES_MAX: wrt_linux_numa_limit = 1024;
 pub const WRT_LINUX_NUMA_WORDS: wrt_linux_numa_limit = 16;
 /// Sizes.

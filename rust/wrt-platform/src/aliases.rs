@@ -17,6 +17,10 @@ pub use crate::linux::cgroups as linux_cgroups;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use crate::linux::container as linux_container;
 
+/// Asynchronous reads and writes, as the documents call the module.
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use crate::linux::io_uring as linux_io_uring;
+
 /// Linear memory from Linux, as the documents call the module.
 #[cfg(target_os = "linux")]
 pub use crate::linux::memory as linux_memory;

@@ -79,6 +79,8 @@ pub use instance::{
     TrapCode,
 };
 pub use limits::Limits;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use linux::io_uring::{IoUring, IoUringBuilder};
 #[cfg(target_os = "linux")]
 pub use linux::memory::{LinuxAllocator, LinuxAllocatorBuilder, LinuxAllocatorReport};
 #[cfg(all(feature = "std", target_os = "linux"))]

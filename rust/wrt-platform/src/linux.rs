@@ -8,6 +8,8 @@ pub mod confined_process;
 #[cfg(feature = "std")]
 pub mod container;
 pub mod doctor;
+#[cfg(feature = "std")]
+pub mod io_uring;
 #[cfg(feature = "alloc")]
 pub mod landlock;
 pub mod memory;

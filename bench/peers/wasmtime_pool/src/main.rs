@@ -64,7 +64,7 @@ impl Peer {
 }
 
 fn main() -> Result<()> {
-    let mut peers = [Peer::new("wasmtime", 0)?, Peer::new("wasmtime-resident", PAGE)?];
+    let mut peers = [Peer::new("given-back", 0)?, Peer::new("kept", PAGE)?];
     for _ in 0..ROUNDS {
         for peer in &mut peers {
             peer.round()?;
