@@ -664,6 +664,8 @@ ELSEWHERE = {
     "test_slot_pool_failures.py": "memfd_sealable add_seals mmap_at pwrite mbind limit_of",
     "test_io_uring_failures.py": "io_uring_setup io_uring_enter io_uring_register io_uring_map "
     "read_now write_now fsync fdatasync status_flags",
+    "test_lazy_memory_failures.py": "userfault userfault_control page_scan",
+    "test_mte.py": "mte_get mte_set mte_mmap",
     "test_cgroups.py": "mkdir rmdir may_write pipe clone_into",
     "test_cgroups_kill.py": "next_folder kill",
     "test_security_failures.py": "capget capset chdir fstat landlock_add landlock_create "
@@ -675,6 +677,7 @@ WITHOUT = {
     "reset_signals": "it cannot fail for a signal that there is",
     "perf_paranoid": "for the words of an error alone; without the file it says that it is unknown",
     "fork": "only behind a failing clone_into, and an order lets one call fail",
+    "userfault_device": "only behind a refused userfault, and an order lets one call fail",
     "home_node": "its failure is that of an old kernel, a partial wall: test_environments.py",
 }
 OF_THE_SWITCH = {"fail_at", "call_count", "fails", "failed_at"}
