@@ -542,6 +542,22 @@ def test_a_ring_that_is_dropped_writes_nowhere(make: Make, backend: Any) -> None
         assert left.recv(5000) == b"\xff" * 4096  # nobody has taken it
 
 
+def test_when_the_end_returns_nothing_is_at_work_any_more(make: Make, backend: Any) -> None:
+    """Closing alone would leave it to the kernel when it takes its hands off: what is sent in the
+    next moment would be taken."""
+    for _ in range(30):
+        pairs = [socket.socketpair() for _ in range(30)]
+        ring = IoUringBuilder().with_backend(backend).with_entries(32).build()
+        ring.submit([read(left, 8, 0) for left, _ in pairs])
+        assert lib.wrt_io_uring_deinit(ring._raw) == lib.WRT_OK
+        for _, right in pairs:
+            right.send(b"\xff" * 8)
+        for left, right in pairs:
+            assert left.recv(9, socket.MSG_DONTWAIT) == b"\xff" * 8
+            left.close()
+            right.close()
+
+
 def test_a_buffer_that_is_forgotten_is_kept_until_its_end(
     make: Make, pipe: tuple[int, int]
 ) -> None:
