@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from contest import row
 from crates import ROOT
 
 HEADER = Path("/usr/include/liburing.h")
@@ -31,7 +32,7 @@ def rows() -> list[dict[str, Any]]:
         print("io_uring: this machine refuses it, nothing is compared")
         return []
     times = measure()
-    return [row for depth in DEPTHS for row in rows_of(times, depth)]
+    return [each for depth in DEPTHS for each in rows_of(times, depth)]
 
 
 def rows_of(times: dict[str, float], depth: int) -> list[dict[str, Any]]:
@@ -39,26 +40,15 @@ def rows_of(times: dict[str, float], depth: int) -> list[dict[str, Any]]:
     contests = (
         (f"{about} (ns)", "ours", "liburing", LIBURING_GOAL),
         (f"{about}, registered buffers (ns)", "ours_fixed", "liburing_fixed", LIBURING_GOAL),
-        (f"{about} (ns)", "ours", "pread", None),
+        (f"{about} (ns)", "ours", "pread", PREAD_GOAL),
         (f"{about}, registered buffers (ns)", "ours_fixed", "pread", PREAD_GOAL),
         (f"{about}, threads (ns)", "threads", "pread", None),
     )
-    return [contest(times, depth, *each) for each in contests]
-
-
-def contest(
-    times: dict[str, float], depth: int, name: str, ours: str, peer: str, goal: float | None
-) -> dict[str, Any]:
-    mine, other = times[f"{ours}_{depth}"], times[f"{peer}_{depth}"]
-    peer_name = "pread" if peer == "pread" else "bare liburing loop"
-    return {
-        "name": name,
-        "ours": mine,
-        "peer": other,
-        "peer_name": peer_name,
-        "ratio": mine / other,
-        "goal": goal,
-    }
+    names = {"liburing": "bare liburing loop", "liburing_fixed": "bare liburing loop"}
+    return [
+        row(name, times[f"{ours}_{depth}"], times[f"{peer}_{depth}"], names.get(peer, peer), goal)
+        for name, ours, peer, goal in contests
+    ]
 
 
 def has_io_uring() -> bool:

@@ -1,5 +1,5 @@
 """Kept slots, cold memories and growth, beside the bare system calls; an image that is copied on
-write, beside mmap and a copy; slots and whole instances on them, beside Wasmtime's pooling allocator.
+write, beside mmap and a copy; slots and instances on them, beside Wasmtime's pooling allocator.
 
 The times come from slot_pools.c, which interleaves all of ours in one process, and from the peer's
 program; both take turns, and of all rounds the shortest time counts. Wasmtime makes an instance in
@@ -10,16 +10,15 @@ peer takes minutes to build, once; where it can't be built its rows are left out
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from crates import ROOT, FetchError, find_tool
+from contest import build_peer, row, shortest
+from crates import ROOT, FetchError
 
 ROUNDS = 3
-PEER = ROOT / "bench/peers/wasmtime_pool"
 SOURCES = [
     ROOT / "bench/slot_pools.c",
     *(path for floor in ("core", "engine", "linux") for path in ROOT.glob(f"c/src/{floor}/*.c")),
@@ -45,17 +44,9 @@ ROWS = (
 def rows() -> list[dict[str, Any]]:
     """Nanoseconds, each the shortest of many rounds."""
     with tempfile.TemporaryDirectory() as folder:
-        programs = [build_ours(Path(folder)), build_peer()]
-        times = shortest([program for program in programs if program])
+        times = shortest(ROUNDS, [build_ours(Path(folder))], *find_peer())
     return [
-        {
-            "name": name,
-            "ours": times[ours],
-            "peer": times[peer],
-            "peer_name": peer_name,
-            "ratio": times[ours] / times[peer],
-            "goal": goal,
-        }
+        row(name, times[ours], times[peer], peer_name, goal)
         for name, ours, peer, peer_name, goal in ROWS
         if peer in times
     ]
@@ -70,27 +61,10 @@ def build_ours(folder: Path) -> Path:
     return program
 
 
-def build_peer() -> Path | None:
-    """None where there is no cargo, or nothing to fetch the peer from."""
-    target = ROOT / "build/peers"
+def find_peer() -> list[list[Path]]:
+    """Nothing where there is no cargo, or nothing to fetch the peer from."""
     try:
-        command = [find_tool("cargo"), "build", "--quiet", "--release", "--locked"]
-    except FetchError:
-        return None
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
-    done = subprocess.run(command, cwd=PEER, env=environment, capture_output=True, text=True)
-    if done.returncode == 0:
-        return target / "release/wasmtime-pool-bench"
-    print(f"slot_pools: no Wasmtime beside it, for cargo says: {done.stderr.strip()[-300:]}")
-    return None
-
-
-def shortest(programs: list[Path]) -> dict[str, float]:
-    best: dict[str, float] = {}
-    for _ in range(ROUNDS):
-        for program in programs:
-            done = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=True)
-            for line in done.stdout.splitlines():
-                name, time = line.split()
-                best[name] = min(best.get(name, float(time)), float(time))
-    return best
+        return [[build_peer("wasmtime_pool")]]
+    except FetchError as error:
+        print(f"slot_pools: no Wasmtime beside it: {str(error)[-300:]}")
+        return []

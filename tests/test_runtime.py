@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from qnx_world import new_world
 from wrt_platform import (
+    CpuSet,
     EnforcementState,
     Instance,
     LimitError,
@@ -22,11 +25,13 @@ from wrt_platform import (
     QnxMemoryPartitionBuilder,
     QnxPartitionFlags,
     RuntimeBuilder,
+    SlotPoolBuilder,
     StateError,
     ThreadHealth,
     ThreadingLimits,
     ThreadManagerConfig,
     ThreadPoolConfig,
+    ThreadPriority,
     TimedOutError,
     TrapError,
     UnsupportedError,
@@ -231,6 +236,67 @@ def test_what_fails_halfway_leaves_nothing_behind(system: Any) -> None:
     assert threading.active_count() == before
     with pytest.raises(Exception, match="executor"):
         RuntimeBuilder().with_threads(ThreadManagerConfig(pool)).build()
+
+
+@pytest.mark.row("RT-1", proof="real")
+def test_production_set_up_with_all_that_linux_has() -> None:
+    """The documents' set-up, with what the Linux document adds: kept slots for memory, an account
+    for all threads, threads that are named and bound to a CPU, a watchdog. The kernel's own word
+    says what the threads are."""
+    cpus = sorted(os.sched_getaffinity(0))
+    system = LinuxThreadSystemBuilder().build()
+    slots = SlotPoolBuilder().with_slot_count(8).with_maximum_pages(100).build()
+    account = MemoryAccountBuilder().with_maximum(64 * PAGE).build()
+    pool = ThreadPoolConfig(
+        max_threads=4,
+        priority_range=(ThreadPriority.LOW, ThreadPriority.HIGH),
+        memory_limit_per_thread=32 * PAGE,
+        stack_size=2 * MIB,
+        name_prefix="wasm-worker",
+        cpu_affinity=CpuSet(cpus[0]),
+        system=system,
+    ).with_page_allocator(slots)
+    limits = ThreadingLimits(
+        max_threads_per_module=4,
+        max_total_threads=8,
+        max_thread_lifetime=300,
+        cpu_quota_per_thread=0.2,
+        memory_limit_per_module=32 * PAGE,
+    )
+    with runtime_on(system, limits, pool=pool, account=account) as runtime:
+        spawn = runtime.thread_manager.spawn
+        spinning = spawn(1, WasmTask(function_id=SPIN))
+        until = time.monotonic() + 10
+        names: dict[str, int] = {}
+        while not names and time.monotonic() < until:
+            names = workers()
+        assert names, "no thread of the system has the pool's name"
+        assert {tuple(os.sched_getaffinity(number)) for number in names.values()} == {(cpus[0],)}
+        assert spawn(1, WasmTask(function_id=GROW, args=[7])).result(10) == 1
+        assert spawn(1, WasmTask(function_id=GROW, args=[40])).result(10) == -1
+        spinning.join(10)
+        assert spinning.killed_for is ThreadHealth.CPU_QUOTA_EXCEEDED
+        assert slots.report.peak_pages >= 8
+        assert runtime.report.memory.peak >= 8 * PAGE
+        assert runtime.report.watchdog.is_running
+        kinds = [runtime.events.next(1).kind for _ in range(2)]
+        assert kinds == [EventKind.THREAD_UNHEALTHY, EventKind.THREAD_KILLED]
+    assert workers() == {}
+    slots.close()
+    account.close()
+
+
+def workers() -> dict[str, int]:
+    """Threads of this process that the kernel knows by the pool's name, by name."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            name = (task / "comm").read_text().strip()
+        except OSError:  # it has ended
+            continue
+        if name.startswith("wasm-worker"):
+            found[name] = int(task.name)
+    return found
 
 
 def test_use_after_the_end_is_refused(system: Any) -> None:

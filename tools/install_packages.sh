@@ -37,6 +37,8 @@ elif [ "${1:-}" != "--build-only" ]; then
     have mandoc || want mandoc
     have arm-none-eabi-gcc || want gcc-arm-none-eabi
     have aarch64-linux-gnu-gcc || want gcc-aarch64-linux-gnu
+    [ -e /usr/aarch64-linux-gnu/lib/libc.a ] || want libc6-dev-arm64-cross
+    have qemu-aarch64 || want qemu-user
     echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || want libnewlib-arm-none-eabi
     [ -e /usr/include/wasm32-wasi ] || want wasi-libc
     if [ "$(uname -m)" = x86_64 ]; then # the virtual machine; its kernel is not a package here

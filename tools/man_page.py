@@ -50,6 +50,7 @@ EXAMPLES = {
     "In a process that has sealed itself:": "wrt run --sandbox sealed --timeout 5s program.wasm",
     "What a module wants:": "wrt inspect program.wasm",
     "What this system can do for limits, for a program:": "wrt doctor --report json",
+    "Whether the walls hold here:": "wrt selftest",
     "Whether the walls hold, for a start script:": "wrt selftest",
 }
 
@@ -173,7 +174,8 @@ def page() -> str:
     for action in own_actions(parser):
         lines += [".TP", signature(action), sentence(action.help or "")]
     lines += [".SH EXIT STATUS", *exit_codes(parser)]
-    lines.append("Of the others it is 0, or 2 if something was wrong.")
+    lines += ["Of", '.B "wrt selftest"', "it is 1 where a wall does not hold."]
+    lines.append("Otherwise it is 0, or 2 if something was wrong.")
     lines.append(".SH EXAMPLES")
     for words, line in EXAMPLES.items():
         lines += [escaped(words), ".PP", ".RS 4", ".nf", escaped(line), ".fi", ".RE", ".PP"]

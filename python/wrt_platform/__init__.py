@@ -61,8 +61,15 @@ if TYPE_CHECKING:
     from wrt_platform.limits import RunLimits as RunLimits
     from wrt_platform.linux.io_uring import IoUring as IoUring
     from wrt_platform.linux.io_uring import IoUringBuilder as IoUringBuilder
+    from wrt_platform.linux.lazy_memory import LazyMemory as LazyMemory
+    from wrt_platform.linux.lazy_memory import LazyMemoryBuilder as LazyMemoryBuilder
     from wrt_platform.linux.memory import LinuxAllocator as LinuxAllocator
     from wrt_platform.linux.memory import LinuxAllocatorBuilder as LinuxAllocatorBuilder
+    from wrt_platform.linux.mte import LinuxArm64MteAllocator as LinuxArm64MteAllocator
+    from wrt_platform.linux.mte import (
+        LinuxArm64MteAllocatorBuilder as LinuxArm64MteAllocatorBuilder,
+    )
+    from wrt_platform.linux.mte import MteMode as MteMode
     from wrt_platform.linux.perf import PerfCounter as PerfCounter
     from wrt_platform.linux.perf import PerfEvent as PerfEvent
     from wrt_platform.linux.perf import PerfEventBuilder as PerfEventBuilder
@@ -88,6 +95,8 @@ if TYPE_CHECKING:
     from wrt_platform.linux.threading import LinuxRealtimePolicy as LinuxRealtimePolicy
     from wrt_platform.linux.threading import LinuxThreadSystem as LinuxThreadSystem
     from wrt_platform.linux.threading import LinuxThreadSystemBuilder as LinuxThreadSystemBuilder
+    from wrt_platform.linux.write_tracker import WriteTracker as WriteTracker
+    from wrt_platform.linux.write_tracker import WriteTrackerBuilder as WriteTrackerBuilder
     from wrt_platform.lock import Lock as Lock
     from wrt_platform.lock import LockProtocol as LockProtocol
     from wrt_platform.memory import Memory as Memory
@@ -190,7 +199,9 @@ _HOMES = {
     "layout": "Layout",
     "limits": "Limits RunLimits",
     "linux.io_uring": "IoUring IoUringBuilder",
+    "linux.lazy_memory": "LazyMemory LazyMemoryBuilder",
     "linux.memory": "LinuxAllocator LinuxAllocatorBuilder",
+    "linux.mte": "LinuxArm64MteAllocator LinuxArm64MteAllocatorBuilder MteMode",
     "linux.slot_pool": "LinuxSlotPoolBuilder SlotPool SlotPoolBuilder",
     "linux.sandbox": "Sandbox SandboxBuilder SandboxPool SandboxPoolBuilder",
     "linux.perf": "PerfCounter PerfEvent PerfEventBuilder profile",
@@ -198,6 +209,7 @@ _HOMES = {
     "linux.sync": "LinuxFutex LinuxFutexBuilder LinuxLock LinuxLockBuilder",
     "linux.sync_objects": ("LinuxCondition LinuxMutex LinuxSemaphore benchmark_futex_strategies"),
     "linux.threading": "LinuxRealtimePolicy LinuxThreadSystem LinuxThreadSystemBuilder",
+    "linux.write_tracker": "WriteTracker WriteTrackerBuilder",
     "lock": "Lock LockProtocol",
     "memory": "Memory MemoryBuilder",
     "memory_account": (

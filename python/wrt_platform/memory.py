@@ -16,6 +16,7 @@ from wrt_platform.store import Store, register
 from wrt_platform.values import MemoryType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from wrt_platform.page_allocator import PageAllocator
@@ -25,6 +26,10 @@ __all__ = ["Memory", "MemoryBuilder"]
 _PAGE = 65536
 _NO_MAXIMUM = 0xFFFFFFFF
 _PAGES_DEFAULT = lib.WRT_INSTANCE_PAGES_DEFAULT
+
+# Called with each range before Python may touch it: memory that Python itself has to load can't be
+# waited for by a thread that holds the interpreter.
+before_lending: list[Callable[[Any, int], None]] = []
 
 
 class Memory:
@@ -103,6 +108,8 @@ class Memory:
             raise InvalidArgumentError(
                 f"{size} bytes at {offset} reach beyond the memory, which has {length}"
             )
+        for prepare in before_lending:
+            prepare(self._pointer.base + offset, size)
         lent = ffi.gc(self._pointer.base + offset, _Loan(self._owner))
         return memoryview(ffi.buffer(lent, size))
 

@@ -111,6 +111,7 @@ class PageAllocator:
     """
 
     _maximum_pages: int  # what allocate() reserves if it is not told
+    _kind: type[Pages] = Pages  # what allocate() returns
 
     def __init__(self, raw: Any, interface: Any, deinit: Any) -> None:
         self._raw = raw  # the C allocator
@@ -134,7 +135,7 @@ class PageAllocator:
         with self._lock:
             status = lib.wrt_page_allocator_allocate(ffi.addressof(self._interface), *counts, raw)
         check(status)
-        return Pages(self, raw, ffi.gc(raw.base, functools.partial(self._give_back, raw)))
+        return self._kind(self, raw, ffi.gc(raw.base, functools.partial(self._give_back, raw)))
 
     def close(self) -> None:
         """Ends the allocator; again does nothing. Raises StateError while memory is out."""

@@ -224,7 +224,7 @@ def test_function_says_what_it_does_and_how_it_fails(name: str) -> None:
 
 
 def test_null_is_refused_as_status_h_says() -> None:
-    """Each call, with NULL for every pointer."""
+    """Each call that takes something, with NULL for every pointer."""
     from wrt_platform._native import ffi, lib
 
     names = re.findall(r"\bwrt_status\s+(wrt_\w+)\([^*]", expanded_headers())
@@ -235,7 +235,8 @@ def test_null_is_refused_as_status_h_says() -> None:
     for name in names:
         call = getattr(lib, name)
         arguments = [zero_of(ffi, argument) for argument in ffi.typeof(call).args]
-        answers[name] = call(*arguments)
+        if arguments:
+            answers[name] = call(*arguments)
     assert set(answers.values()) == {lib.WRT_ERR_INVALID_ARGUMENT}, answers
 
 

@@ -50,8 +50,12 @@ SAYS = {
     "container": r"signs found: \d+\n(- .+\n)*memory: at most \d+ bytes\nprocessors: \d+\.\d\d\n",
     "confined": r"inside\nfilter: enforced\nfiles: (enforced|partial)\nexited by itself: yes, "
     r"with 1\n|inside\n(.+\n)+filter: enforced\nfiles: absent\nexited by itself: yes, with 0\n",
+    "lazy": r"the byte at 200000 is 3\nloaded: (65536|300000) of 300000 bytes\n",
+    "tags": r"16 bytes with tag 10\n|wrt_linux_mte_.+ (MTE in HWCAP2|another one).*\n",
     "locks": r"left: 2\n(.+: \d+\.\d ns\n){10}",
     "perf": r"(.+\n){6}task-clock\W+[\d,]+.*\npage-faults\W+[1-9][\d,]{3,}.*\n(.+\n)+",
+    "ring": r"request 42: 4096 bytes\nbatch: 50 reads, 204800 bytes\nregistered: 4096 bytes\n"
+    r"by (kernel|threads)\n",
     "threads": r"CPU_QUOTA_EXCEEDED\n(.+\n)+",
     "sandbox": r"system calls enforced.+\n4 queens: 2 ways.+\n(.+\n)+returned \[\]\n"
     r"killed after 0\.1 s: Killed\n",

@@ -19,6 +19,9 @@ SIZES = Path(__file__).with_name("object_sizes.txt")
 # Builders that are not called after their config, as the documents have them.
 BUILDERS = {
     "wrt_linux_cgroup_config": "CgroupBuilder",
+    "wrt_linux_lazy_memory_config": "LazyMemoryBuilder",
+    "wrt_linux_mte_allocator_config": "LinuxArm64MteAllocatorBuilder",
+    "wrt_linux_write_tracker_config": "WriteTrackerBuilder",
     "wrt_thread_pool_config": "ThreadPoolConfig",
     "wrt_wasm_task_config": "WasmTask",
     "wrt_atomic_memory_config": "CustomProvider",
@@ -46,6 +49,8 @@ ALIASES = {
     ("wrt_watchdog_config", "default_timeout_ns"): "with_default_timeout",
     ("wrt_watchdog_config", "check_interval_ns"): "with_check_interval",
     ("wrt_watch_config", "timeout_ns"): "with_timeout",
+    ("wrt_linux_lazy_memory_config", "context"): "with_load",
+    ("wrt_linux_lazy_memory_config", "timeout_ns"): "with_timeout",
     ("wrt_linux_pressure_config", "window_ns"): "with_window",
     ("wrt_io_uring_config", "sq_idle_ns"): "with_sq_idle",
 }

@@ -317,7 +317,7 @@ def test_it_runs_beside_threads_and_signals() -> None:
     assert len(results) == 2 * sum(not name.startswith("cgroups") for name in found)
 
 
-VISIBLE = ("wrt__sys_*", "wrt_doctor_*", "wrt_error_*")
+VISIBLE = ("wrt__sys_*", "wrt_doctor_*", "wrt_selftest", "wrt_error_*")
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +330,6 @@ def visible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     sources = [ROOT / "c/src/engine/elsewhere.c"]
     for name in ("core", "linux", "sandbox", "doctor"):
         sources += sorted((ROOT / "c/src" / name).glob("*.c"))
-    sources = [path for path in sources if not path.name.startswith("selftest")]
     names = folder / "names.c"
     names.write_text("""#include "wrt_platform/instance.h"
 const char *wrt__wasi_name_of(const wrt_host_function *function);
@@ -377,6 +376,36 @@ def test_each_system_call_that_fails_leaves_nothing(visible: Any) -> None:
         assert sum(e - s for s, e in after - areas) <= 1 << 20, name
     assert walked > 150
     assert changed > 100
+
+
+@pytest.mark.row("RT-3", proof="real")
+@pytest.mark.whole_process
+def test_selftest_in_which_a_system_call_fails_fails_and_leaves_nothing(visible: Any) -> None:
+    """Of its thousands of calls some are taken, from all of its rows."""
+    raws = ffi.new("wrt_selftest_row[]", lib.WRT_SELFTEST_ROWS)
+    count = ffi.new("uint32_t *")
+    rows_at, count_at = (ctypes.c_void_p(int(ffi.cast("uintptr_t", it))) for it in (raws, count))
+
+    def test() -> int:
+        return int(visible.wrt_selftest(None, rows_at, len(raws), count_at))
+
+    assert test() == lib.WRT_OK
+    first = visible.wrt__sys_call_count()
+    assert test() == lib.WRT_OK
+    calls = visible.wrt__sys_call_count() - first
+    assert calls > 3000
+    before = left()
+    noticed = set()
+    for call in (1, 2, 3, 5, 8, 300, calls // 3, calls // 2, calls - 40, calls - 20, calls - 9):
+        visible.wrt__sys_fail_at(call, errno.EMFILE)
+        status = test()
+        visible.wrt__sys_fail_at(0, 0)
+        failed = [row for row in raws if row.state == lib.WRT_SELFTEST_FAILED]
+        assert status == (lib.WRT_ERR_UNSUPPORTED if failed else lib.WRT_OK)
+        assert len(failed) <= 1
+        noticed |= {ffi.string(row.id) for row in failed if b"EMFILE" in ffi.string(row.reason)}
+        assert left() == before, call
+    assert len(noticed) >= 3
 
 
 def test_rows_end_where_the_count_says() -> None:

@@ -256,6 +256,7 @@ def test_container_aware_configuration() -> None:
         *("SYSTEMD", "WSL"),
     }
     resources = detect_resources()
+    assert resources.memory_limit is not None
     assert 0 < resources.memory_limit <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import contest
 import engine
 import pytest
 import run_examples
@@ -75,7 +76,7 @@ def test_runtimes_that_fail_or_disagree_are_told(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(("ratio", "is_missed"), [(2.5, False), (2.51, True), (None, True)])
 def test_missed_goal_is_seen(ratio: float | None, is_missed: bool) -> None:
-    row = engine.row("time", 1.0, 1.0, "peer", 2.5)
+    row = contest.row("time", 1.0, 1.0, "peer", 2.5)
     row["ratio"] = ratio
     assert bench.missed(row) is is_missed
     row["goal"] = None

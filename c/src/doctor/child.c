@@ -7,6 +7,11 @@
 
 enum { STACK_BYTES = 131072 };
 
+/* Of the address sanitizer, where there is one: a child that ends leaves its frames marked in
+ * memory, and what is mapped there next would be taken for them. */
+extern void __asan_unpoison_memory_region(const volatile void *start, size_t size)
+    __attribute__((weak));
+
 typedef struct started {
     int (*work)(void *context);
     void *context;
@@ -74,6 +79,7 @@ wrt_status wrt__in_child(int (*work)(void *context), void *context, wrt__child_e
     const pid_t process = start(&what, stack, &descriptor);
     const int code = errno;
     if (process >= 0) finish(descriptor, end_out);
+    if (__asan_unpoison_memory_region != NULL) __asan_unpoison_memory_region(stack, STACK_BYTES);
     (void)munmap(stack, STACK_BYTES);
     errno = code;
     return process < 0 ? wrt__refused("clone") : WRT_OK;

@@ -2814,6 +2814,144 @@ unsafe extern "C" {
  Errors: none, it cannot fail.  ISR: yes.*/
     pub fn wrt_io_uring_backend_name(backend: u32) -> *const ::core::ffi::c_char;
 }
+pub const WRT_LINUX_LAZY_PAGES_DEFAULT: wrt_linux_lazy_limit = 4096;
+pub const WRT_LINUX_LAZY_CHUNK_DEFAULT: wrt_linux_lazy_limit = 65536;
+pub const WRT_LINUX_LAZY_CHUNK_MAX: wrt_linux_lazy_limit = 16777216;
+pub const WRT_LINUX_LAZY_TIMEOUT_DEFAULT_MS: wrt_linux_lazy_limit = 10000;
+/// Sizes and times.
+pub type wrt_linux_lazy_limit = ::core::ffi::c_uint;
+/** Brings `size` bytes of the image from `offset` on. Never called twice at a time for a memory. It
+ must not touch the memory: that touch fails at once. What it returns beside WRT_OK is a failure
+ of the chunk.*/
+pub type wrt_linux_lazy_load_fn = ::core::option::Option<
+    unsafe extern "C" fn(
+        context: *mut ::core::ffi::c_void,
+        offset: u64,
+        bytes_out: *mut u8,
+        size: usize,
+    ) -> wrt_status,
+>;
+/// What a memory that is loaded lazily is made of: either a path or a function.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_lazy_memory_config {
+    pub struct_size: u32,
+    pub maximum_pages: u32,
+    pub verification_level: u32,
+    pub sampling_interval: u32,
+    pub guard_bytes: u64,
+    pub image_size: u64,
+    pub chunk_bytes: u64,
+    pub file_offset: u64,
+    pub timeout_ns: u64,
+    pub path: *const ::core::ffi::c_char,
+    pub load: wrt_linux_lazy_load_fn,
+    pub context: *mut ::core::ffi::c_void,
+    pub require_lazy: bool,
+    pub reserved: [u8; 7usize],
+}
+/// What is out, and how it came.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_lazy_memory_report {
+    pub allocation_count: u32,
+    pub page_count: u32,
+    pub peak_pages: u32,
+    pub failed_chunks: u32,
+    pub reserved_bytes: u64,
+    pub image_bytes: u64,
+    pub chunk_bytes: u64,
+    pub loaded_bytes: u64,
+    pub base: *const u8,
+    pub touch_count: u64,
+    pub lazy: wrt_enforcement,
+    pub kernel: wrt_enforcement,
+    pub failure: wrt_error,
+}
+/** Caller-provided storage. Fields are private. It may be moved while no allocation is out and no
+ call is inside.*/
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_lazy_memory {
+    pub self_: *mut wrt_linux_lazy_memory,
+    pub reserve: wrt_page_reserve,
+    pub engine: *mut ::core::ffi::c_void,
+    pub engine_bytes: u64,
+    pub fork_generation: u32,
+    pub reserved: u32,
+    pub spare: [u64; 4usize],
+}
+unsafe extern "C" {
+    /** Prepares `lazy`: opens the file, and tries whether pages can come on demand. Nothing is loaded.
+ On error it is left as it was.
+ Errors: INVALID_ARGUMENT (a rule of the config is broken; the path is none of an ordinary file,
+ or the file ends before the image), NOT_FOUND (no such file), PERMISSION (the file can't be read;
+ or userfaultfd is refused and require_lazy is set), UNSUPPORTED (reserved bytes; or this kernel
+ has no userfaultfd and require_lazy is set), NO_MEMORY, SYSTEM (os_code).
+ Cost: some ten system calls; a thread is started.*/
+    pub fn wrt_linux_lazy_memory_init(
+        lazy: *mut wrt_linux_lazy_memory,
+        config: *const wrt_linux_lazy_memory_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The memory as wrt_page_allocator_allocate() and the others take it; each new one begins with the
+ image, not loaded yet. Pages behind the image are zero.
+ Errors of those calls, beside their own: BUSY (one is out), INVALID_ARGUMENT (initial_pages has
+ no room for the image), NO_MEMORY, SYSTEM (os_code), STATE (after fork); and where the image is
+ loaded as a whole, of allocate those of load().
+ It cannot fail itself; of a memory that is not initialised, the calls say STATE.
+ Cost: allocate is an mmap and some system calls; the first touch of a chunk wakes a thread,
+ copies the chunk, and wakes the toucher: some 20 us and the reading.*/
+    pub fn wrt_linux_lazy_memory_interface(
+        lazy: *mut wrt_linux_lazy_memory,
+    ) -> wrt_page_allocator;
+}
+unsafe extern "C" {
+    /** Loads what is missing of `size` bytes from `offset` of the memory that is out, on the caller's
+ turn, so that touching them waits for nobody. Bytes behind the image are there already.
+ Errors: INVALID_ARGUMENT (beyond the accessible pages), STATE (nothing is out, or called from the
+ function that loads, or after fork), HOST (the function failed), TIMED_OUT (the function took
+ longer than the limit while another thread waited for its chunk), SYSTEM (the file can't be read,
+ or has ended; os_code), NO_MEMORY. Chunks before the one that failed are loaded. Threads: any.*/
+    pub fn wrt_linux_lazy_memory_load(
+        lazy: *mut wrt_linux_lazy_memory,
+        offset: u64,
+        size: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Waits until a touch wants something of the function, calls it, and wakes who waits. It is for a
+ loop, in a thread that touches none of this memory.
+ timeout_ns: UINT64_MAX waits without limit.
+ Errors: TIMED_OUT (there was no touch), INTERRUPTED (wrt_linux_lazy_memory_stop() was called),
+ those of load(), INVALID_ARGUMENT (of a file: the library's thread serves it; or the image is
+ loaded as a whole). Threads: any; one at a time calls the function.*/
+    pub fn wrt_linux_lazy_memory_serve(
+        lazy: *mut wrt_linux_lazy_memory,
+        timeout_ns: u64,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends all calls of serve(), now and later. What is touched afterwards and is not there fails at
+ once; load() goes on. Errors: STATE (not initialised, or after fork). Threads: any.*/
+    pub fn wrt_linux_lazy_memory_stop(lazy: *mut wrt_linux_lazy_memory) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Reports. Cost: constant, no system call. Threads: any.
+ Errors: INVALID_ARGUMENT (NULL), STATE (not initialised, or after fork).*/
+    pub fn wrt_linux_lazy_memory_query(
+        lazy: *const wrt_linux_lazy_memory,
+        report_out: *mut wrt_linux_lazy_memory_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the memory, its thread and its file. A zeroed one is accepted, so twice is harmless.
+ Errors: STATE (an allocation is out, or after fork), BUSY (serve() or load() is inside: stop()
+ first; or the file's system does not answer, and the thread could not be ended within 5 s: again
+ later). Nothing has changed then.*/
+    pub fn wrt_linux_lazy_memory_deinit(lazy: *mut wrt_linux_lazy_memory) -> wrt_status;
+}
 pub const WRT_LINUX_NUMA_NODES_MAX: wrt_linux_numa_limit = 1024;
 pub const WRT_LINUX_NUMA_WORDS: wrt_linux_numa_limit = 16;
 /// Sizes.
@@ -3054,6 +3192,152 @@ unsafe extern "C" {
     /** Ends the allocator. A zeroed one is accepted, so twice is harmless.
  Errors: STATE (an allocation is out, or after fork). Cost: constant.*/
     pub fn wrt_linux_allocator_deinit(allocator: *mut wrt_linux_allocator) -> wrt_status;
+}
+pub const WRT_LINUX_MTE_SYNCHRONOUS: wrt_linux_mte_mode = 0;
+pub const WRT_LINUX_MTE_ASYNCHRONOUS: wrt_linux_mte_mode = 1;
+pub const WRT_LINUX_MTE_ASYMMETRIC: wrt_linux_mte_mode = 2;
+/// When a wrong tag is noticed.
+pub type wrt_linux_mte_mode = ::core::ffi::c_uint;
+pub const WRT_LINUX_MTE_GRANULE: wrt_linux_mte_limit = 16;
+pub const WRT_LINUX_MTE_TAG_MAX: wrt_linux_mte_limit = 15;
+pub const WRT_LINUX_MTE_TAG_MASK_DEFAULT: wrt_linux_mte_limit = 65534;
+pub const WRT_LINUX_MTE_PAGES_DEFAULT: wrt_linux_mte_limit = 1024;
+pub const WRT_LINUX_MTE_ORDERS: wrt_linux_mte_limit = 29;
+/// Numbers.
+pub type wrt_linux_mte_limit = ::core::ffi::c_uint;
+/// What an allocator of tagged memory is made of.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_mte_allocator_config {
+    pub struct_size: u32,
+    pub maximum_pages: u32,
+    pub mte_mode: u32,
+    pub tag_mask: u32,
+    pub tag_check_on_free: bool,
+    pub reserved: [u8; 7usize],
+}
+/// What is out, and what holds.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_mte_allocator_report {
+    pub allocation_count: u32,
+    pub mte_mode: u32,
+    pub tag_mask: u32,
+    pub thread_mode: u32,
+    pub used_bytes: u64,
+    pub capacity_bytes: u64,
+}
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_mte_allocator {
+    pub self_: *mut wrt_linux_mte_allocator,
+    pub memory: *mut u8,
+    pub table: *mut ::core::ffi::c_void,
+    pub memory_bytes: u64,
+    pub table_bytes: u64,
+    pub used_bytes: u64,
+    pub random: u64,
+    pub free_blocks: [u32; 29usize],
+    pub allocation_count: u32,
+    pub mte_mode: u32,
+    pub tag_mask: u32,
+    pub fork_generation: u32,
+    pub checks_on_free: u32,
+    pub spare: [u64; 4usize],
+}
+unsafe extern "C" {
+    /** Whether this processor and this kernel have tagged memory.
+ Errors: UNSUPPORTED (another processor, or one without; the reason says which). Threads: any.
+ Cost: constant.*/
+    pub fn wrt_linux_mte_is_available() -> wrt_status;
+}
+unsafe extern "C" {
+    /** Prepares `allocator`, and enters the calling thread. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes, as
+ is_available(), or a mode that this system has not), NO_MEMORY, SYSTEM (os_code).
+ Cost: a few system calls.*/
+    pub fn wrt_linux_mte_allocator_init(
+        allocator: *mut wrt_linux_mte_allocator,
+        config: *const wrt_linux_mte_allocator_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Switches checking on for the calling thread, in the allocator's mode and with its mask for tags
+ that the thread draws itself; what the thread had before is replaced. Threads that it makes from
+ now on inherit it. It stays on after deinit. Threads: any.
+ Errors: STATE (not initialised, moved, or after fork), UNSUPPORTED (the mode), SYSTEM.*/
+    pub fn wrt_linux_mte_allocator_enter(
+        allocator: *const wrt_linux_mte_allocator,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Gives out a block of `size` bytes, zero, with a tag that is drawn at random from the mask.
+ *size_out: `size` rounded up to 16; the byte behind has another tag, if the mask has two.
+ Errors: INVALID_ARGUMENT (size is 0), NO_MEMORY (no free part is large enough), STATE (as
+ enter()). Cost: linear in `size`, and a search through 29 sizes.*/
+    pub fn wrt_linux_mte_allocator_allocate(
+        allocator: *mut wrt_linux_mte_allocator,
+        size: usize,
+        pointer_out: *mut *mut ::core::ffi::c_void,
+        size_out: *mut usize,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The same with a tag of the caller's choice, 0 to 15, whatever the mask.
+ Errors: as allocate(); INVALID_ARGUMENT (the tag is above 15).*/
+    pub fn wrt_linux_mte_allocator_allocate_tagged(
+        allocator: *mut wrt_linux_mte_allocator,
+        size: usize,
+        tag: u32,
+        pointer_out: *mut *mut ::core::ffi::c_void,
+        size_out: *mut usize,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Takes a block back, and gives its memory another tag. pointer: as it was given out.
+ Errors: INVALID_ARGUMENT (no block of this allocator begins there), STATE (with
+ tag_check_on_free: its tag is wrong; or it is free; or as enter()). Nothing has changed then.*/
+    pub fn wrt_linux_mte_allocator_free(
+        allocator: *mut wrt_linux_mte_allocator,
+        pointer: *mut ::core::ffi::c_void,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** The tag that the memory has, that `pointer` points to, whatever the pointer's own is.
+ Errors: INVALID_ARGUMENT (outside of the allocator's memory), STATE (as enter()).*/
+    pub fn wrt_linux_mte_allocator_tag_at(
+        allocator: *const wrt_linux_mte_allocator,
+        pointer: *const ::core::ffi::c_void,
+        tag_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The tag that a pointer carries, 0 to 15. It cannot fail. Threads: any.  ISR: yes.
+    pub fn wrt_linux_mte_tag_of(pointer: *const ::core::ffi::c_void) -> u32;
+}
+unsafe extern "C" {
+    /** The pointer with another tag, of which the lowest four bits count; on 32-bit systems, the
+ pointer as it is. It cannot fail. Threads: any.  ISR: yes.*/
+    pub fn wrt_linux_mte_with_tag(
+        pointer: *mut ::core::ffi::c_void,
+        tag: u32,
+    ) -> *mut ::core::ffi::c_void;
+}
+unsafe extern "C" {
+    /** Reports; asks the kernel for the calling thread's mode.
+ Errors: INVALID_ARGUMENT (NULL), STATE (as enter()).*/
+    pub fn wrt_linux_mte_allocator_query(
+        allocator: *const wrt_linux_mte_allocator,
+        report_out: *mut wrt_linux_mte_allocator_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Ends the allocator. A zeroed one is accepted, so twice is harmless.
+ Errors: STATE (blocks are out, or as enter()), SYSTEM (munmap; nothing changed).*/
+    pub fn wrt_linux_mte_allocator_deinit(
+        allocator: *mut wrt_linux_mte_allocator,
+    ) -> wrt_status;
 }
 pub const WRT_NAMESPACE_USER: wrt_namespace = 1;
 pub const WRT_NAMESPACE_MOUNT: wrt_namespace = 2;
@@ -4520,6 +4804,106 @@ unsafe extern "C" {
  Errors: STATE (threads of it are neither joined nor detached, or after fork). Cost: constant.*/
     pub fn wrt_linux_thread_system_deinit(
         system: *mut wrt_linux_thread_system,
+    ) -> wrt_status;
+}
+pub const WRT_LINUX_TRACKING_DEFAULT: wrt_linux_tracking = 0;
+pub const WRT_LINUX_TRACKING_KERNEL: wrt_linux_tracking = 1;
+pub const WRT_LINUX_TRACKING_SOFT_DIRTY: wrt_linux_tracking = 2;
+pub const WRT_LINUX_TRACKING_COMPARE: wrt_linux_tracking = 3;
+/// By what it is known which pages were written.
+pub type wrt_linux_tracking = ::core::ffi::c_uint;
+/// What is tracked.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_write_tracker_config {
+    pub struct_size: u32,
+    pub method: u32,
+    pub pages: *const wrt_pages,
+    pub lazy_memory: *mut wrt_linux_lazy_memory,
+}
+/// What is known.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct wrt_linux_write_tracker_report {
+    pub method: u32,
+    pub page_bytes: u32,
+    pub page_count: u64,
+    pub tracking: wrt_enforcement,
+}
+/// Caller-provided storage, not to be moved from init to deinit. Fields are private.
+#[repr(C)]
+#[derive(Debug)]
+pub struct wrt_linux_write_tracker {
+    pub self_: *mut wrt_linux_write_tracker,
+    pub pages: *const wrt_pages,
+    pub base: *const u8,
+    pub lazy_memory: *mut wrt_linux_lazy_memory,
+    pub copy: *mut u8,
+    pub copy_bytes: u64,
+    pub marked_bytes: u64,
+    pub page_bytes: u64,
+    pub method: u32,
+    pub fork_generation: u32,
+    pub userfault: i32,
+    pub pagemap: i32,
+    pub borrows_userfault: u32,
+    pub maximum_pages: u32,
+    pub spare: [u64; 3usize],
+}
+unsafe extern "C" {
+    /** Begins to track, with a first mark: nothing is written yet. On error it is left as it was.
+ Errors: INVALID_ARGUMENT (a rule of the config is broken), UNSUPPORTED (reserved bytes; this
+ system has not the method; or lazy memory that is not loaded as a whole on a system without
+ KERNEL, where the loading itself would count), PERMISSION (userfaultfd is refused), BUSY (another
+ tracks the same pages, or by SOFT_DIRTY), STATE (the pages are damaged), NO_MEMORY, SYSTEM.
+ Cost: some system calls, linear in the memory; COMPARE copies it.*/
+    pub fn wrt_linux_write_tracker_init(
+        tracker: *mut wrt_linux_write_tracker,
+        config: *const wrt_linux_write_tracker_config,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Forgets what was written so far.
+ Errors: STATE (not initialised, moved, after fork, or the pages are damaged), NO_MEMORY, SYSTEM.
+ Cost: as init.*/
+    pub fn wrt_linux_write_tracker_mark(
+        tracker: *mut wrt_linux_write_tracker,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /** Tells which pages were written since the last mark, and goes on counting from that mark.
+ bitmap_out: bit i % 32 of word i / 32 is page i; bits behind the memory are 0.
+ word_count: at least a 32nd of page_count of the report, rounded up.
+ *count_out: how many bits are set.
+ Errors: as mark(); INVALID_ARGUMENT (word_count is too small).
+ Cost: KERNEL: one system call for each 256 ranges of written pages; else linear in the memory.*/
+    pub fn wrt_linux_write_tracker_read(
+        tracker: *mut wrt_linux_write_tracker,
+        bitmap_out: *mut u32,
+        word_count: usize,
+        count_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// The same, and marks. Errors: as read(); then pages may be marked that it has not told: save all.
+    pub fn wrt_linux_write_tracker_take(
+        tracker: *mut wrt_linux_write_tracker,
+        bitmap_out: *mut u32,
+        word_count: usize,
+        count_out: *mut u32,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Reports. Cost: constant, no system call. Errors: INVALID_ARGUMENT (NULL), STATE (as mark()).
+    pub fn wrt_linux_write_tracker_query(
+        tracker: *const wrt_linux_write_tracker,
+        report_out: *mut wrt_linux_write_tracker_report,
+    ) -> wrt_status;
+}
+unsafe extern "C" {
+    /// Ends it. A zeroed one is accepted, so twice is harmless. Errors: STATE (moved, or after fork).
+    pub fn wrt_linux_write_tracker_deinit(
+        tracker: *mut wrt_linux_write_tracker,
     ) -> wrt_status;
 }
 pub const WRT_LOCKFREE_ELEMENT_SIZE_MAX: wrt_lockfree_limit = 65536;

@@ -81,8 +81,12 @@ pub use instance::{
 pub use limits::Limits;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use linux::io_uring::{IoUring, IoUringBuilder};
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use linux::lazy_memory::{LazyMemory, LazyMemoryBuilder};
 #[cfg(target_os = "linux")]
 pub use linux::memory::{LinuxAllocator, LinuxAllocatorBuilder, LinuxAllocatorReport};
+#[cfg(all(feature = "alloc", target_os = "linux"))]
+pub use linux::mte::{LinuxArm64MteAllocator, LinuxArm64MteAllocatorBuilder, MteMode};
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub use linux::sandbox::{
     Sandbox, SandboxBuilder, SandboxGuest, SandboxPool, SandboxPoolBuilder, SandboxReport,
@@ -99,6 +103,8 @@ pub use linux::sync_objects::{
 };
 #[cfg(all(feature = "alloc", target_os = "linux"))]
 pub use linux::threading::{LinuxRealtimePolicy, LinuxThreadSystem, LinuxThreadSystemBuilder};
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub use linux::write_tracker::{WriteTracker, WriteTrackerBuilder};
 pub use lock::{Lock, LockGuard, LockProtocol};
 pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "alloc")]

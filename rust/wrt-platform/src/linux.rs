@@ -12,7 +12,11 @@ pub mod doctor;
 pub mod io_uring;
 #[cfg(feature = "alloc")]
 pub mod landlock;
+#[cfg(feature = "std")]
+pub mod lazy_memory;
 pub mod memory;
+#[cfg(feature = "alloc")]
+pub mod mte;
 pub mod namespaces;
 pub mod numa;
 #[cfg(feature = "alloc")]
@@ -34,3 +38,5 @@ pub mod sync;
 pub mod sync_objects;
 #[cfg(feature = "alloc")]
 pub mod threading;
+#[cfg(feature = "std")]
+pub mod write_tracker;
