@@ -19,7 +19,14 @@ from cargo import cargo
 from common import ROOT
 from process_memory import mapping_at
 from support.environments import namespaces_refused, run_in
-from wrt_platform import LinuxAllocatorBuilder, LinuxFutex, LinuxFutexBuilder
+from wrt_platform import (
+    LinuxAllocatorBuilder,
+    LinuxArm64MteAllocator,
+    LinuxArm64MteAllocatorBuilder,
+    LinuxFutex,
+    LinuxFutexBuilder,
+    MteMode,
+)
 from wrt_platform._native import ffi
 from wrt_platform.errors import (
     BusyError,
@@ -43,7 +50,6 @@ from wrt_platform.linux_perf import PerfCounter, PerfEventBuilder
 from wrt_platform.linux_sync import benchmark_futex_strategies
 
 PAGE = 65536
-PLACED = ("mte_for_memory_safety",)  # listed with its module
 blocks: list[str] = []
 _Test = TypeVar("_Test", bound=Callable[..., None])
 
@@ -151,6 +157,28 @@ def acquire(futex: LinuxFutex) -> None:
 def release(futex: LinuxFutex) -> None:
     futex.fetch_add(1)
     futex.wake_one()
+
+
+@block("mte_for_memory_safety")
+@pytest.mark.row("MT-1")
+def test_mte_for_memory_safety() -> None:
+    builder = (
+        LinuxArm64MteAllocatorBuilder()
+        .with_maximum_pages(1024)
+        .with_mte_mode(MteMode.SYNCHRONOUS)  # Immediate tag checks
+        .with_tag_mask(0xFF)  # Tags 0 to 7 for random ones
+        .with_tag_check_on_free(True)  # Detect use-after-free
+    )
+    if not LinuxArm64MteAllocator.is_available():
+        with pytest.raises(UnsupportedError, match=re.escape("Arm")):
+            builder.build()
+        return
+    with builder.build() as allocator:
+        allocator.enter()
+        tagged = allocator.allocate_tagged(16, 0xA)
+        tagged.write(bytes([42]))
+        assert (tagged.tag, tagged.read(1)) == (0xA, bytes([42]))
+        allocator.free(tagged)
 
 
 @block("advanced_futex_usage")
@@ -298,9 +326,7 @@ def lines() -> list[str]:
 def test_every_block_has_its_test_and_a_line_on_the_page() -> None:
     assert lines() == blocks
     page = (ROOT / "docs/documents_linux.rst").read_text()
-    assert f"{len(blocks) + len(PLACED)} code blocks" in page
-    for name in PLACED:
-        assert f"``{name}``" in page
+    assert f"{len(blocks)} code blocks" in page
 
 
 @pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")

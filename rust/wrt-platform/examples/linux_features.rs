@@ -92,6 +92,35 @@ fn numa_aware_allocation() -> Result<()> {
     Ok(())
 }
 
+fn mte_for_memory_safety() -> Result<()> {
+    use wrt_platform::{LinuxArm64MteAllocator, LinuxArm64MteAllocatorBuilder, MteMode};
+    let create_mte_protected_memory = || {
+        LinuxArm64MteAllocatorBuilder::new()
+            .with_maximum_pages(1024)
+            .with_mte_mode(MteMode::Synchronous) // Immediate tag checks
+            .with_tag_mask(0xFF) // Tags 0 to 7 for random ones
+            .with_tag_check_on_free(true) // Detect use-after-free
+            .build()
+    };
+    // Check if MTE is available; `build` would say why it is not
+    if !LinuxArm64MteAllocator::is_available() {
+        let refused = create_mte_protected_memory().map(drop);
+        return or_refused("mte", refused, &[ErrorKind::Unsupported]);
+    }
+    let allocator = create_mte_protected_memory()?;
+
+    // Allocate tagged memory
+    let (tagged_ptr, _size) = allocator.allocate_tagged(16, 0xA)?;
+
+    // Access with correct tag works
+    // SAFETY: 16 bytes are this function's, and the tag is theirs.
+    unsafe { tagged_ptr.as_ptr().write(42) };
+
+    // Access with wrong tag would fault: tagged_ptr.with_tag(0xB)
+    allocator.free(tagged_ptr)?;
+    Ok(())
+}
+
 fn advanced_futex_usage() -> Result<()> {
     use wrt_platform::{
         FutexLike, LinuxFutex, LinuxFutexBuilder, Lock, benchmark_futex_strategies,
@@ -357,6 +386,8 @@ fn main() -> Result<()> {
     println!("thp_configuration");
     numa_aware_allocation()?;
     println!("numa_aware_allocation");
+    mte_for_memory_safety()?;
+    println!("mte_for_memory_safety");
     advanced_futex_usage()?;
     println!("advanced_futex_usage");
     cgroups_v2_integration()?;
