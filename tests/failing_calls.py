@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, run
+from visible_library import link_visible, visible_objects
 from wrt_platform._native import ffi, lib
 
 VISIBLE = ("wrt__sys_fail_at", "wrt__sys_call_count", "wrt_error_last")
@@ -56,17 +56,8 @@ def _argument(value: Any) -> Any:
 
 def build(folder: Path, *names: str, parts: Sequence[Path] = ()) -> Library:
     """Compiles what of core and the Linux backend the calls of these names ("wrt_linux_cgroup_*")
-    need; takes some seconds, less if it is known which parts that is."""
-    path, exports = folder / "libvisible.so", folder / "exports.map"
-    exports.write_text(
-        f"{{ global: {' '.join(f'{name};' for name in (*VISIBLE, *names))} local: *; }};"
-    )
-    every = [*sorted(ROOT.glob("c/src/core/*.c")), *sorted(ROOT.glob("c/src/linux/*.c"))]
-    sources = parts or every
-    flags = ["-std=gnu11", "-O1", "-fPIC", "-shared", "-ffunction-sections", "-fdata-sections"]
-    link = ["-Wl,--gc-sections", f"-Wl,--version-script={exports}", "-pthread"]
-    run("cc", *flags, f"-I{ROOT}/c/include", *sources, *link, "-o", path)
-    return Library(path)
+    need, or of the `parts` alone."""
+    return Library(link_visible(folder, (*VISIBLE, *names), parts or visible_objects()))
 
 
 def descriptors() -> list[str]:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from common import ROOT, run
+from common import ROOT
 from process_memory import mappings
 from support.environments import ENVIRONMENTS, run_in
+from visible_library import link_visible, visible_objects
 from wrt_platform._native import ffi, lib
 from wrt_platform.linux.doctor import DoctorRow, DoctorState, examine
 from wrt_platform.linux.sandbox import sandbox_program
@@ -324,22 +325,18 @@ VISIBLE = ("wrt__sys_*", "wrt_doctor_*", "wrt_selftest", "wrt_error_*")
 def visible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Core, Linux, sandbox and doctor, with the order that lets the n-th system call fail."""
     folder = tmp_path_factory.mktemp("doctor")
-    program, path, exports = folder / "worker", folder / "libvisible.so", folder / "exports.map"
+    program, names = folder / "worker", folder / "names.c"
     program.write_bytes(sandbox_program())
-    exports.write_text(f"{{ global: {' '.join(f'{name};' for name in VISIBLE)} local: *; }};")
-    sources = [ROOT / "c/src/engine/elsewhere.c"]
-    for name in ("core", "linux", "sandbox", "doctor"):
-        sources += sorted((ROOT / "c/src" / name).glob("*.c"))
-    names = folder / "names.c"
     names.write_text("""#include "wrt_platform/instance.h"
 const char *wrt__wasi_name_of(const wrt_host_function *function);
 const char *wrt__wasi_name_of(const wrt_host_function *function) { (void)function; return 0; }
 const char *wrt_trap_text(uint32_t code) { return code == 0 ? "no trap" : "trap"; }
 """)
-    flags = ["-std=gnu11", "-O1", "-fPIC", "-shared", f'-DWRT_WORKER_FILE="{program}"', "-w"]
-    flags += ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"]
-    link = [f"-Wl,--version-script={exports}", "-pthread"]
-    run("cc", *flags, f"-I{ROOT}/c/include", *sources, names, *link, "-o", path)
+    parts: list[str | Path] = [f'-DWRT_WORKER_FILE="{program}"', names]
+    parts += [*visible_objects(), ROOT / "c/src/engine/elsewhere.c"]
+    for floor in ("sandbox", "doctor"):
+        parts += sorted((ROOT / "c/src" / floor).glob("*.c"))
+    path = link_visible(folder, VISIBLE, parts)
     loaded = ctypes.CDLL(str(path))
     loaded.wrt__sys_call_count.restype = ctypes.c_uint64
     yield loaded

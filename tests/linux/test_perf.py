@@ -81,16 +81,18 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 def test_task_clock_is_the_threads_cpu_time() -> None:
+    """And not that of the clock on the wall: the sleep does not count. What the processor did for
+    others meanwhile (interrupts, its host) the two count in different ways."""
     counter = event(PerfCounter.TASK_CLOCK)
     before = time.thread_time_ns()
     counter.enable()
     burn(0.05)
-    time.sleep(0.05)
+    time.sleep(0.1)
     counter.disable()
     spent = time.thread_time_ns() - before
     reading = counter.read()
     assert reading.state is PerfState.EXACT
-    assert 0.9 * spent <= reading.value <= spent
+    assert 0.8 * spent <= reading.value <= 1.5 * spent
     burn(0.01)
     assert counter.read().value == reading.value  # not enabled
     assert counter.name == "task-clock"

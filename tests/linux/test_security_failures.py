@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from common import ROOT, run
+from common import run
 from support.environments import namespaces_refused, run_in
+from visible_library import compile_visible
 
 VISIBLE = (
     "wrt__sys_* wrt_error_last wrt_seccomp_* wrt_capabilities_* wrt_namespace_* wrt_landlock_* "
@@ -133,14 +134,7 @@ for number in range(1, 400):
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The backend with its internals visible, for the order that lets the n-th call fail."""
     folder = tmp_path_factory.mktemp("failures")
-    path, exports = folder / "libvisible.so", folder / "exports.map"
-    exports.write_text(
-        f"{{ global: {' '.join(f'{name};' for name in VISIBLE.split())} local: *; }};"
-    )
-    sources = [*sorted(ROOT.glob("c/src/core/*.c")), *sorted(ROOT.glob("c/src/linux/*.c"))]
-    flags = ["-std=gnu11", "-O1", "-fPIC", "-shared", "-ffunction-sections", "-fdata-sections"]
-    link = ["-Wl,--gc-sections", f"-Wl,--version-script={exports}", "-pthread"]
-    run("cc", *flags, f"-I{ROOT}/c/include", *sources, *link, "-o", path)
+    path = compile_visible(folder, VISIBLE.split())
     source = folder / "true.c"  # needs nothing of the root that it is alone in
     source.write_text("#include <unistd.h>\nint main(void) { _exit(0); }\n")
     (folder / "root/bin").mkdir(parents=True)
