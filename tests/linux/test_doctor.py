@@ -201,6 +201,7 @@ from wrt_platform.linux.doctor import examine
 """
 
 
+@pytest.mark.whole_process  # the address sanitizer needs addresses, and swallows mlock
 def test_limits_are_met_by_trying(here: dict[str, Any]) -> None:
     """The same system, with less address space; without locked memory for one who is not root."""
     little = LIMITS + "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
@@ -235,7 +236,7 @@ def refuse(*names: str) -> str:
         ("sched_setaffinity", {"threads.affinity"}),
         ("set_robust_list", {"sync.robust"}),
         ("capset", {"security.capabilities", "security.strict"}),
-        ("mlock", {"memory.lock"}),
+        pytest.param("mlock", {"memory.lock"}, marks=pytest.mark.whole_process),
         ("eventfd2", {"watchdog.wake_up"}),
         ("landlock_restrict_self", {"security.landlock", "security.strict"}),
     ],
