@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 _HEADER = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ *(.*)$")
 
+# Where the address sanitizer, if there is one, keeps its own heap, which grows as it likes.
+SANITIZERS_HEAP = range(0x6000_0000_0000, 0x6400_0000_0000)
+
 
 class Mapping(NamedTuple):
     """One entry of /proc/<pid>/smaps."""

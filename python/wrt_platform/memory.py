@@ -280,7 +280,7 @@ def settle() -> None:
                 status = deinit(pointer)
             finally:
                 lock.release()
-            if status == lib.WRT_ERR_STATE:  # in use: what uses it is garbage too, and comes later
+            if status in (lib.WRT_ERR_STATE, lib.WRT_ERR_BUSY):  # in use by what is garbage as well
                 _left_over.append(item)
         else:
             _left_over.append(item)

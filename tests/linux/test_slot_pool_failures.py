@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from process_memory import mappings
+from process_memory import SANITIZERS_HEAP, mappings
 from visible_library import compile_visible
 from wrt_platform._native import ffi, lib
 
@@ -117,16 +117,14 @@ class Slots:
         ffi.memmove(self.pages.base, b"\xee" * size, size)
 
 
-# Where the address sanitizer, if there is one, keeps its own heap, which grows as it likes.
-SANITIZERS_HEAP = range(0x6000_0000_0000, 0x6400_0000_0000)
-
-
 def open_count() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
 def reserved() -> list[tuple[int, int]]:
+    """Those that are larger than what lies before the stack of a thread, which may just end."""
     areas = [area for area in mappings() if area.start not in SANITIZERS_HEAP]
+    areas = [area for area in areas if area.end - area.start > 65536]
     return [(area.start, area.end) for area in areas if area.access == "---p"]
 
 

@@ -9,6 +9,11 @@
 #include "wrt_platform/linux/confined_process.h"
 #include "wrt_platform/linux/namespaces.h"
 
+/* On functions that a child is in when it executes its program, or ends: it never returns from
+ * them, and the address sanitizer would keep what it noted about their frames, in memory of the
+ * parent. */
+#define WRT__LEAVES __attribute__((no_sanitize("address")))
+
 #define WRT__CONFINED_START "wrt_confined_process_start"
 
 enum { WRT__CONFINED_PROGRAM_MAX = 512 }; /* instructions of the profile */

@@ -329,7 +329,7 @@ static wrt_status load_filter(wrt__confined_start *start)
                     &start->report.filter);
 }
 
-static wrt_status execute(const wrt__confined_start *start)
+WRT__LEAVES static wrt_status execute(const wrt__confined_start *start)
 {
     static const char *const nothing[] = {NULL};
     const wrt_confined_process_config *config = &start->config;
@@ -345,7 +345,7 @@ static wrt_status execute(const wrt__confined_start *start)
     return fail("the program, or the loader that it names, can't be executed");
 }
 
-void wrt__confined_enter(wrt__confined_start *start)
+WRT__LEAVES void wrt__confined_enter(wrt__confined_start *start)
 {
     static wrt_status (*const steps[])(wrt__confined_start *) = {
         set_standard,      join_cgroup, enter_namespaces, change_folder,

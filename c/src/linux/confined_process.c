@@ -12,7 +12,7 @@ enum { STACK_SIZE = 65536, LOWEST_DESCRIPTOR = 3, LOST = 127 };
 
 /* ---- Start ---- */
 
-static int run(void *context)
+WRT__LEAVES static int run(void *context)
 {
     wrt__confined_enter(context);
     syscall(SYS_exit_group, LOST);

@@ -111,29 +111,29 @@ class LazyMemory(PageAllocator):
     """
 
     _kind = LazyPages
+    _live = False
 
     def __init__(self, config: Any, loader: _Loader | None) -> None:
-        made = ffi.new("wrt_linux_lazy_memory *")
-        check(lib.wrt_linux_lazy_memory_init(made, config))
-        raw = ffi.gc(made, lib.wrt_linux_lazy_memory_deinit)
+        raw = ffi.new("wrt_linux_lazy_memory *")
+        check(lib.wrt_linux_lazy_memory_init(raw, config))
         interface = lib.wrt_linux_lazy_memory_interface(raw)
         super().__init__(raw, interface, lib.wrt_linux_lazy_memory_deinit)
         self._maximum_pages = config.maximum_pages or lib.WRT_LINUX_LAZY_PAGES_DEFAULT
         self._loader = loader
         self._thread: threading.Thread | None = None
+        self._live = True
         if loader is not None:
             _served.add(self)
             self._serve(raw, loader)
 
     def _serve(self, raw: Any, loader: _Loader) -> None:
         """Starts the thread that calls the function. It holds no reference to this object: who
-        drops it ends the thread, and the thread then drops the rest."""
+        drops it tells the thread to end, and the thread then ends the rest."""
         if self.report.lazy.state.name == "ABSENT":
             return
         self._thread = threading.Thread(
             target=_serve, args=(raw, loader), name="wrt-lazy-memory", daemon=True
         )
-        self._finalizer = weakref.finalize(self, lib.wrt_linux_lazy_memory_stop, raw)
         self._thread.start()
 
     def allocate(self, initial_pages: int, maximum_pages: int | None = None) -> LazyPages:
@@ -201,6 +201,11 @@ class LazyMemory(PageAllocator):
             lib.wrt_linux_lazy_memory_stop(self._raw)
             self._thread.join(_LEAVE)
 
+    def __del__(self) -> None:
+        if self._live:
+            lib.wrt_linux_lazy_memory_stop(self._raw)
+            _memory.finish(lib.wrt_linux_lazy_memory_deinit, self._raw, self._lock, self._loader)
+
     def _prepare(self, start: Any, size: int) -> None:
         """Loads what a view is going to reach, if it is of this memory."""
         raw = ffi.new("wrt_linux_lazy_memory_report *")
@@ -253,6 +258,7 @@ def _serve(raw: Any, loader: _Loader) -> None:
     while True:
         status = lib.wrt_linux_lazy_memory_serve(raw, WAIT_FOR_EVER)
         if status in (lib.WRT_ERR_INTERRUPTED, lib.WRT_ERR_STATE):
+            _memory.settle()  # whoever dropped the memory could not end it with this thread in it
             return
 
 
