@@ -329,6 +329,7 @@ def test_every_block_has_its_test_and_a_line_on_the_page() -> None:
     assert f"{len(blocks)} code blocks" in page
 
 
+@pytest.mark.whole_process  # a sanitizer's run time would be in the compiler
 @pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
 def test_every_block_lives_as_a_rust_example() -> None:
     words = ("run", "--quiet", "-p", "wrt-platform", "--example", "linux_features")
