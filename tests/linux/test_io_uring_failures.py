@@ -6,6 +6,7 @@ kernel's interface is compared with the kernel's own header.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,8 +277,8 @@ TRANSFER, GOES_ON = "wrt__io_transfer", "wrt__io_goes_on"
 
 
 def slot_of(descriptor: int, operation: int, size: int = 0, offset: int = 0) -> tuple[Any, Any]:
-    """A slot, which begins with its request; and the buffer."""
-    slot, buffer = ffi.new("uint64_t[32]"), ffi.new("uint8_t[]", b"sent" * 3)
+    """A slot, which begins a line of the cache, and with its request; and the buffer."""
+    slot, buffer = ffi.from_buffer(mmap.mmap(-1, 4096)), ffi.new("uint8_t[]", b"sent" * 3)
     raw = ffi.cast("wrt_io_uring_request *", slot)
     raw.operation, raw.descriptor = operation, descriptor
     raw.offset, raw.size = offset, size
@@ -321,7 +322,7 @@ def test_a_transfer_that_fails_in_a_thread_is_the_result(library: Library, opera
 
 def test_a_transfer_is_tried_again_only_where_that_helps(library: Library, file: int) -> None:
     left, right = os.pipe()
-    result_at = 56 + 8 + 8 + 16  # of the slot: behind the request, done, deadline and limit
+    result_at = ffi.sizeof("wrt_io_uring_request")  # of the slot
 
     def goes_on(descriptor: int, result: int) -> tuple[bool, int]:
         slot, _ = slot_of(descriptor, lib.WRT_IO_URING_READ, 12)

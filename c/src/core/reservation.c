@@ -197,8 +197,7 @@ wrt_status wrt__reservation_allocate(const char *operation, const wrt__reservati
     if (status != WRT_OK) {
         const wrt_error error = *wrt_error_last(); /* the first one is what counts */
         if (of->ops->unmap(operation, of->allocator, &pages) == WRT_OK) return status;
-        return wrt_fail_system(status, error.operation, error.reason, error.os_code,
-                               error.detail[0], error.detail[1]);
+        return wrt_fail_again(&error);
     }
     all->allocation_count++;
     all->reserved_bytes += pages.reserved_size;

@@ -103,8 +103,7 @@ wrt_status wrt_runtime_init(wrt_runtime *runtime, const wrt_runtime_config *conf
         if (status != WRT_OK) {
             const wrt_error error = *wrt_error_last();
             end_watchdog(runtime);
-            status = wrt_fail_system(error.status, error.operation, error.reason, error.os_code,
-                                     error.detail[0], error.detail[1]);
+            status = wrt_fail_again(&error);
         }
     }
     if (status != WRT_OK) *runtime = before;

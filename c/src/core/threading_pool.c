@@ -125,8 +125,7 @@ static wrt_status start_workers(wrt__pool *pool)
     if (status == WRT_OK) return WRT_OK;
     const wrt_error why = *wrt_error_last();
     stop_started(pool);
-    return wrt_fail_system(status, why.operation, why.reason, why.os_code, why.detail[0],
-                           why.detail[1]);
+    return wrt_fail_again(&why);
 }
 
 static void drop_locks(wrt__pool *pool)

@@ -50,8 +50,7 @@ static wrt_status try_group(wrt_doctor_row *row)
     const wrt_error first = *wrt_error_last();
     const wrt_status ended = wrt_linux_cgroup_deinit(&group);
     if (removed == WRT_OK) return status == WRT_OK ? ended : status;
-    return wrt_fail_system(removed, first.operation, first.reason, first.os_code, first.detail[0],
-                           first.detail[1]);
+    return wrt_fail_again(&first);
 }
 
 static wrt_status try_controller(wrt_doctor_row *row, uint32_t controller)
@@ -117,9 +116,7 @@ static wrt_status try_pressure(wrt_doctor_row *row)
     status = watch_pressure(row, &events);
     const wrt_error first = *wrt_error_last();
     const wrt_status ended = wrt_events_deinit(&events);
-    if (status == WRT_OK) return ended;
-    return wrt_fail_system(status, first.operation, first.reason, first.os_code, first.detail[0],
-                           first.detail[1]);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
 }
 
 /* ---- Containers and limits ---- */

@@ -1,35 +1,25 @@
-/* Input, output and faults that are answered by programs: io_uring, files below a folder,
- * userfaultfd. Each is made, asked what it can do, and closed. */
+/* Input and output, and memory that comes when it is touched: what a ring reads is compared, ways
+ * out of a folder are tried, a page is loaded and its first write looked for. */
 #include "doctor.h"
 
 #include "../core/fail.h"
+#include "../linux/sys_files.h"
+#include "wrt_platform/linux/io_uring.h"
+#include "wrt_platform/linux/write_tracker.h"
 
-#ifndef SYS_io_uring_setup
-#define SYS_io_uring_setup    425
-#define SYS_io_uring_register 427
-#endif
 #ifndef SYS_openat2
 #define SYS_openat2 437
 #endif
 
 /* ---- io_uring ---- */
 
-enum { PARAMETER_BYTES = 120, REGISTER_PROBE = 8, OPERATIONS = 64, SUPPORTED = 1 };
-enum { READ = 22, WRITE = 23, FSYNC = 3, ASYNC_CANCEL = 14, LINK_TIMEOUT = 15 };
+enum { READ_BYTES = 64, OPERATION_COUNT = WRT_IO_URING_FDATASYNC, WAIT_NS = 1000000000 };
 
-/* struct io_uring_probe */
-typedef struct ring_probe {
-    uint8_t last_operation;
-    uint8_t operation_count;
-    uint16_t reserved;
-    uint32_t reserved_words[3];
-    struct {
-        uint8_t operation;
-        uint8_t reserved;
-        uint16_t flags;
-        uint32_t reserved_word;
-    } operations[OPERATIONS];
-} ring_probe;
+/* What the ring reads into is there as long as the ring. */
+typedef struct ring_read {
+    wrt_io_uring ring;
+    uint8_t bytes[READ_BYTES];
+} ring_read;
 
 static void explain_ring(wrt_doctor_row *row)
 {
@@ -45,44 +35,76 @@ static void explain_ring(wrt_doctor_row *row)
     }
 }
 
-static wrt_status ask_ring(wrt_doctor_row *row, int ring)
+static wrt_status tell_operations(wrt_doctor_row *row, const wrt_io_uring *ring)
 {
-    static const uint8_t needed[] = {READ, WRITE, FSYNC, ASYNC_CANCEL, LINK_TIMEOUT};
-    ring_probe probe = {0};
-    uint32_t missing = 0;
+    wrt_io_uring_report report;
+    uint64_t missing = 0;
 
-    if (wrt__doctor_call(SYS_io_uring_register, (uintptr_t)ring, REGISTER_PROBE, (uintptr_t)&probe,
-                         OPERATIONS, 0, 0) != 0) {
-        return wrt__refused("io_uring_register(IORING_REGISTER_PROBE)");
+    const wrt_status status = wrt_io_uring_query(ring, &report);
+    if (status != WRT_OK) return status;
+    for (uint32_t operation = WRT_IO_URING_READ; operation <= OPERATION_COUNT; operation++) {
+        if ((report.operations & 1u << operation) == 0) missing++;
     }
-    for (uint32_t i = 0; i < sizeof needed; i++) {
-        if ((probe.operations[needed[i]].flags & SUPPORTED) == 0) missing++;
+    if (missing == 0) {
+        return wrt__found(row, WRT_DOCTOR_AVAILABLE,
+                          "a ring read what pread reads, and knows every operation");
     }
-    if (missing > 0) {
-        return wrt__found_numbers(row, WRT_DOCTOR_PARTIAL,
-                                  "a ring was made; {0} of the {1} operations that are needed are "
-                                  "missing",
-                                  missing, sizeof needed);
+    return wrt__found_numbers(row, WRT_DOCTOR_PARTIAL,
+                              "a ring read what pread reads; {0} of {1} operations are missing",
+                              missing, OPERATION_COUNT);
+}
+
+/* The start of this program, which is a file that needs no waiting. */
+static wrt_status compare_reads(wrt_doctor_row *row, ring_read *reading, int program)
+{
+    uint8_t expected[READ_BYTES];
+    wrt_io_uring_completion done = {0};
+
+    if (wrt__sys_pread(program, expected, READ_BYTES, 0) != READ_BYTES) {
+        return wrt__refused("pread of /proc/self/exe");
     }
-    return wrt__found_numbers(row, WRT_DOCTOR_AVAILABLE, "a ring was made; it knows {0} operations",
-                              (uint64_t)probe.last_operation + 1, 0);
+    wrt_status status =
+        wrt_io_uring_submit_read(&reading->ring, program, reading->bytes, READ_BYTES, 0, 1);
+    if (status == WRT_OK) {
+        status = wrt_io_uring_wait_completion(&reading->ring, &done, (uint64_t)WAIT_NS);
+    }
+    if (status != WRT_OK) return status;
+    if (done.result < 0) {
+        errno = -done.result;
+        return wrt__refused("a read through the ring");
+    }
+    if (done.result != READ_BYTES || memcmp(reading->bytes, expected, READ_BYTES) != 0) {
+        return wrt__found(row, WRT_DOCTOR_ABSENT, "a ring read something else than pread");
+    }
+    return tell_operations(row, &reading->ring);
+}
+
+static wrt_status use_ring(wrt_doctor_row *row, ring_read *reading)
+{
+    const int program = wrt__sys_open("/proc/self/exe", O_RDONLY);
+
+    if (program < 0) return wrt__refused("open of /proc/self/exe");
+    const wrt_status status = compare_reads(row, reading, program);
+    close(program);
+    return status;
 }
 
 static wrt_status try_ring(wrt_doctor_row *row)
 {
-    uint32_t parameters[PARAMETER_BYTES / 4] = {0};
-    const int ring =
-        (int)wrt__doctor_call(SYS_io_uring_setup, 2, (uintptr_t)parameters, 0, 0, 0, 0);
+    const wrt_io_uring_config config = {
+        .struct_size = sizeof config, .entries = 2, .backend = WRT_IO_URING_KERNEL};
+    ring_read reading = {0};
 
-    if (ring < 0) {
-        const int code = errno;
+    wrt_status status = wrt_io_uring_init(&reading.ring, &config);
+    if (status != WRT_OK) {
         explain_ring(row);
-        errno = code;
-        return wrt__refused("io_uring_setup");
+        return status;
     }
-    const wrt_status status = ask_ring(row, ring);
-    close(ring);
-    return status;
+    status = use_ring(row, &reading);
+    const wrt_error first = *wrt_error_last();
+    wrt_status ended = wrt_io_uring_deinit(&reading.ring);
+    if (ended != WRT_OK) ended = wrt_io_uring_deinit(&reading.ring);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
 }
 
 /* ---- Files below a folder ---- */
@@ -128,78 +150,100 @@ static wrt_status try_beneath(wrt_doctor_row *row)
     return status;
 }
 
-/* ---- Faults that a program answers ---- */
+/* ---- Memory that comes when it is touched ---- */
 
-#define FAULT_API      0xAAU
-#define FAULT_API_CALL 0xc018aa3fUL
-#define FAULT_REGISTER 0xc020aa00UL
-#define FAULT_COPY     0xc028aa03UL
+enum { LOADED = 'w', WRITTEN = 'x' };
 
-enum { USER_MODE_ONLY = 1, MISSING = 1, WRITE_PROTECT = 1 };
-
-typedef struct fault_api {
-    uint64_t api, features, ioctls;
-} fault_api;
-typedef struct fault_register {
-    uint64_t start, size, mode, ioctls;
-} fault_register;
-typedef struct fault_copy {
-    uint64_t to, from, size, mode;
-    int64_t copied;
-} fault_copy;
-
-/* The page comes before it is touched, so that nobody has to wait for it. */
-static wrt_status fill_page(wrt_doctor_row *row, int faults, uint8_t *page, uint64_t size,
-                            uint64_t features)
+/* As a wrt_linux_lazy_load_fn. */
+static wrt_status load(void *context, uint64_t offset, uint8_t *bytes_out, size_t size)
 {
-    static const uint8_t image[65536] = {'w', 'r', 't'};
-    fault_register all = {(uintptr_t)page, size, MISSING, 0};
-    fault_copy copy = {(uintptr_t)page, (uintptr_t)image, size, 0, 0};
-
-    if (wrt__doctor_ioctl(faults, FAULT_REGISTER, &all) != 0) {
-        return wrt__refused("ioctl(UFFDIO_REGISTER)");
-    }
-    if (wrt__doctor_ioctl(faults, FAULT_COPY, &copy) != 0) {
-        return wrt__refused("ioctl(UFFDIO_COPY)");
-    }
-    if (memcmp(page, image, (size_t)size) != 0) {
-        return wrt__found(row, WRT_DOCTOR_ABSENT, "the page that was filled holds something else");
-    }
-    if ((features & WRITE_PROTECT) == 0) {
-        return wrt__found(row, WRT_DOCTOR_PARTIAL,
-                          "a page was filled; the kernel does not track writes (Linux 5.7)");
-    }
-    return wrt__found(row, WRT_DOCTOR_AVAILABLE, "a page was filled; writes can be tracked");
+    (void)context;
+    (void)offset;
+    memset(bytes_out, LOADED, size);
+    return WRT_OK;
 }
 
-static wrt_status use_faults(wrt_doctor_row *row, int faults)
+static wrt_status write_and_look(wrt_doctor_row *row, wrt_linux_write_tracker *tracker,
+                                 const wrt_pages *pages)
 {
-    fault_api api = {FAULT_API, 0, 0};
-    const uint64_t size = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint32_t written = 0;
+    uint32_t count = 0;
 
-    if (wrt__doctor_ioctl(faults, FAULT_API_CALL, &api) != 0) {
-        return wrt__refused("ioctl(UFFDIO_API)");
+    pages->base[0] = WRITTEN;
+    const wrt_status status = wrt_linux_write_tracker_take(tracker, &written, 1, &count);
+    if (status != WRT_OK) return status;
+    if (written != 1) {
+        return wrt__found_numbers(row, WRT_DOCTOR_ABSENT,
+                                  "the first page was written, and those of {0} were told", written,
+                                  0);
     }
-    uint8_t *const page =
-        wrt__sys_mmap((size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-    if (page == MAP_FAILED) return wrt__refused("mmap");
-    const wrt_status status = fill_page(row, faults, page, size, api.features);
-    (void)munmap(page, (size_t)size);
-    return status;
+    return wrt__found(row, WRT_DOCTOR_AVAILABLE,
+                      "a page was loaded, and the kernel told that it was written");
 }
 
-static wrt_status try_faults(wrt_doctor_row *row)
+static wrt_status track(wrt_doctor_row *row, wrt_linux_lazy_memory *lazy, const wrt_pages *pages)
 {
-    const uintptr_t flags = O_CLOEXEC | O_NONBLOCK;
-    int faults = (int)wrt__doctor_call(SYS_userfaultfd, flags | USER_MODE_ONLY, 0, 0, 0, 0, 0);
+    const wrt_linux_write_tracker_config config = {.struct_size = sizeof config,
+                                                   .method = WRT_LINUX_TRACKING_KERNEL,
+                                                   .pages = pages,
+                                                   .lazy_memory = lazy};
+    wrt_linux_write_tracker tracker = {0};
 
-    if (faults < 0 && errno == EINVAL) { /* before Linux 5.11 */
-        faults = (int)wrt__doctor_call(SYS_userfaultfd, flags, 0, 0, 0, 0, 0);
+    wrt_status status = wrt_linux_write_tracker_init(&tracker, &config);
+    if (status == WRT_ERR_UNSUPPORTED) {
+        return wrt__found_word(row, WRT_DOCTOR_PARTIAL, "a page was loaded; of writes: {w}",
+                               wrt_error_last()->reason);
     }
-    if (faults < 0) return wrt__refused("userfaultfd");
-    const wrt_status status = use_faults(row, faults);
-    close(faults);
-    return status;
+    if (status != WRT_OK) return status;
+    status = write_and_look(row, &tracker, pages);
+    const wrt_error first = *wrt_error_last();
+    const wrt_status ended = wrt_linux_write_tracker_deinit(&tracker);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
+}
+
+static wrt_status load_and_track(wrt_doctor_row *row, wrt_linux_lazy_memory *lazy,
+                                 const wrt_pages *pages)
+{
+    const wrt_status status = wrt_linux_lazy_memory_load(lazy, 0, 1);
+
+    if (status != WRT_OK) return status;
+    if (pages->base[0] != LOADED) {
+        return wrt__found(row, WRT_DOCTOR_ABSENT, "the page that was loaded holds something else");
+    }
+    return track(row, lazy, pages);
+}
+
+static wrt_status use_lazy_memory(wrt_doctor_row *row, wrt_linux_lazy_memory *lazy)
+{
+    wrt_page_allocator interface = wrt_linux_lazy_memory_interface(lazy);
+    wrt_pages pages = {0};
+
+    wrt_status status = wrt_page_allocator_allocate(&interface, 1, 1, &pages);
+    if (status != WRT_OK) return status;
+    status = load_and_track(row, lazy, &pages);
+    const wrt_error first = *wrt_error_last();
+    wrt_status ended = wrt_page_allocator_deallocate(&interface, &pages);
+    if (ended != WRT_OK) ended = wrt_page_allocator_deallocate(&interface, &pages);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
+}
+
+static wrt_status try_lazy_memory(wrt_doctor_row *row)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    const wrt_linux_lazy_memory_config config = {.struct_size = sizeof config,
+                                                 .image_size = page,
+                                                 .chunk_bytes = page,
+                                                 .load = load,
+                                                 .require_lazy = true};
+    wrt_linux_lazy_memory lazy = {0};
+
+    wrt_status status = wrt_linux_lazy_memory_init(&lazy, &config);
+    if (status != WRT_OK) return status;
+    status = use_lazy_memory(row, &lazy);
+    const wrt_error first = *wrt_error_last();
+    wrt_status ended = wrt_linux_lazy_memory_deinit(&lazy);
+    if (ended != WRT_OK) ended = wrt_linux_lazy_memory_deinit(&lazy);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
 }
 
 static const wrt__attempt attempts[] = {
@@ -208,9 +252,9 @@ static const wrt__attempt attempts[] = {
      "--security-opt seccomp=a profile that allows it); threads with pread are used until then"},
     {"files.beneath", "files stay below a folder", "WE-6", try_beneath,
      "Linux 5.6 or later, and a container that lets openat2 pass"},
-    {"userfaultfd.fill", "lazy loading, write tracking", "UF-1", try_faults,
-     "Linux 5.11, or sysctl vm.unprivileged_userfaultfd=1; in a container, a filter that lets "
-     "userfaultfd pass"},
+    {"userfaultfd.fill", "lazy loading, write tracking", "UF-1", try_lazy_memory,
+     "Linux 6.7 for both; sysctl vm.unprivileged_userfaultfd=1, or rights on /dev/userfaultfd; in "
+     "a container, a filter that lets userfaultfd and eventfd2 pass"},
 };
 
 const wrt__topic wrt__topic_io = {attempts, sizeof attempts / sizeof *attempts};

@@ -58,9 +58,7 @@ static wrt_status end_with(held *what, wrt_status status)
     const wrt_error first = *wrt_error_last();
     const wrt_status given_back = let_go(what);
 
-    if (status == WRT_OK) return given_back;
-    return wrt_fail_system(status, first.operation, first.reason, first.os_code, first.detail[0],
-                           first.detail[1]);
+    return status == WRT_OK ? given_back : wrt_fail_again(&first);
 }
 
 static wrt_status try_reserve(wrt_doctor_row *row)
@@ -233,9 +231,7 @@ static wrt_status try_slots(wrt_doctor_row *row)
     const wrt_error first = *wrt_error_last();
     wrt_status ended = wrt_linux_slot_pool_deinit(&pool);
     if (ended != WRT_OK) ended = wrt_linux_slot_pool_deinit(&pool);
-    if (status == WRT_OK) return ended;
-    return wrt_fail_system(status, first.operation, first.reason, first.os_code, first.detail[0],
-                           first.detail[1]);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
 }
 
 /* ---- Pages by the system's own calls ---- */

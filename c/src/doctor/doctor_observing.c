@@ -44,9 +44,7 @@ static wrt_status try_counter(wrt_doctor_row *row, uint32_t counter)
     status = count_work(row, &event);
     const wrt_error first = *wrt_error_last();
     const wrt_status ended = wrt_perf_event_deinit(&event);
-    if (status == WRT_OK) return ended;
-    return wrt_fail_system(status, first.operation, first.reason, first.os_code, first.detail[0],
-                           first.detail[1]);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
 }
 
 static wrt_status try_software(wrt_doctor_row *row)

@@ -329,9 +329,7 @@ static wrt_status try_strict(wrt_doctor_row *row)
     status = run_strict(row, &process);
     const wrt_error first = *wrt_error_last();
     const wrt_status ended = wrt_confined_process_deinit(&process);
-    if (status == WRT_OK) return ended;
-    return wrt_fail_system(status, first.operation, first.reason, first.os_code, first.detail[0],
-                           first.detail[1]);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
 }
 
 static const wrt__attempt attempts[] = {

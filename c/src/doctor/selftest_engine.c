@@ -37,9 +37,7 @@ static wrt_status with_guest(wrt__selftest *test, guest_fn lean_on)
     if (status == WRT_OK) status = lean_on(test, &sandbox);
     const wrt_error first = *wrt_error_last();
     const wrt_status ended = wrt_sandbox_deinit(&sandbox);
-    if (status == WRT_OK) return ended;
-    return wrt_fail_system(status, first.operation, first.reason, first.os_code, first.detail[0],
-                           first.detail[1]);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
 }
 
 /* What a call of the guest comes to; *number_out: its result, if it has one. */

@@ -74,9 +74,7 @@ static wrt_status with_memory(wrt__selftest *test, lean_fn lean_on)
     const wrt_error first = *wrt_error_last();
     wrt_status ended = wrt_page_allocator_deallocate(&interface, &pages);
     if (ended != WRT_OK) ended = wrt_page_allocator_deallocate(&interface, &pages);
-    if (status == WRT_OK) return ended;
-    return wrt_fail_system(status, first.operation, first.reason, first.os_code, first.detail[0],
-                           first.detail[1]);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
 }
 
 static wrt_status lean_before(wrt__selftest *test, const wrt_pages *pages)
@@ -171,7 +169,5 @@ wrt_status wrt__test_slots(wrt__selftest *test)
     const wrt_error first = *wrt_error_last();
     wrt_status ended = wrt_linux_slot_pool_deinit(&pool);
     if (ended != WRT_OK) ended = wrt_linux_slot_pool_deinit(&pool);
-    if (status == WRT_OK) return ended;
-    return wrt_fail_system(status, first.operation, first.reason, first.os_code, first.detail[0],
-                           first.detail[1]);
+    return status == WRT_OK ? ended : wrt_fail_again(&first);
 }

@@ -12,7 +12,6 @@
 /* Two numbers, an address, and two more numbers or addresses, as the call has them. */
 long wrt__doctor_call(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e,
                       uintptr_t f);
-int wrt__doctor_ioctl(int descriptor, unsigned long request, void *argument);
 
 /* Milliseconds; again after a signal, for the rest. */
 void wrt__doctor_sleep(uint32_t milliseconds);

@@ -7,11 +7,6 @@ long wrt__doctor_call(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintpt
     return wrt__sys_fails() ? -1 : syscall(number, a, b, c, d, e, f);
 }
 
-int wrt__doctor_ioctl(int descriptor, unsigned long request, void *argument)
-{
-    return wrt__sys_fails() ? -1 : ioctl(descriptor, request, argument);
-}
-
 void wrt__doctor_sleep(uint32_t milliseconds)
 {
     struct timespec left = {milliseconds / 1000, (long)(milliseconds % 1000) * 1000000};

@@ -96,10 +96,10 @@ static size_t state_bytes(const wrt_io_uring_config *config)
 {
     return sizeof(wrt__io_state) + config->cq_size * sizeof(wrt__io_slot) +
            WRT_IO_URING_BUFFERS_MAX * sizeof(wrt_io_uring_buffer) +
-           (config->cq_size + 1) * sizeof(struct pollfd);
+           (config->cq_size + 1) * sizeof(struct pollfd) + config->cq_size * sizeof(uint32_t);
 }
 
-/* The state, and behind it slots, buffers and what is polled. */
+/* The state, and behind it slots, buffers, what is polled, and which slots are free. */
 static wrt_status map_state(const char *operation, const wrt_io_uring_config *config,
                             wrt__io_state **state_out)
 {
@@ -113,11 +113,13 @@ static wrt_status map_state(const char *operation, const wrt_io_uring_config *co
     state->slots = (wrt__io_slot *)(void *)(state + 1);
     state->buffers = (wrt_io_uring_buffer *)(void *)(state->slots + config->cq_size);
     state->threads.polled = (struct pollfd *)(void *)(state->buffers + WRT_IO_URING_BUFFERS_MAX);
+    state->free_slots = (uint32_t *)(void *)(state->threads.polled + config->cq_size + 1);
+    state->free_count = config->cq_size;
     state->entries = config->entries;
     state->slot_count = config->cq_size;
     state->finished = (wrt__io_list){WRT__NO_REQUEST, WRT__NO_REQUEST};
     for (uint32_t i = 0; i < config->cq_size; i++) {
-        state->slots[i].next = i + 1 < config->cq_size ? i + 1 : WRT__NO_REQUEST;
+        state->free_slots[i] = config->cq_size - 1 - i;
     }
     *state_out = state;
     return WRT_OK;

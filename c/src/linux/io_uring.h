@@ -21,18 +21,26 @@ enum wrt__io_slot_state {
     WRT__SLOT_FINISHED
 };
 
-typedef struct wrt__io_slot {
-    wrt_io_uring_request request;
-    uint64_t done;            /* bytes, by earlier parts of it */
-    uint64_t deadline_ns;     /* THREADS */
-    wrt__io_uring_time limit; /* KERNEL: the kernel reads it here */
-    int32_t result;
-    uint32_t next;         /* in the list that it is in */
-    uint32_t part_count;   /* KERNEL: completions of it that are to come */
+/* What has become of a request that is not done at once. */
+typedef struct wrt__io_progress {
+    uint64_t done;         /* bytes, by earlier parts of it */
     uint32_t tries;        /* that were for nothing, one after the other */
-    uint32_t state;        /* one of wrt__io_slot_state */
     uint32_t is_cancelled; /* atomic */
     uint32_t has_timed_out;
+} wrt__io_progress;
+
+/* Requests that are done at once, which most are, come and go in its first line of cache. */
+typedef struct wrt__io_slot {
+    _Alignas(64) wrt_io_uring_request request;
+    int32_t result;
+    uint16_t part_count;  /* KERNEL: completions of it that are to come */
+    uint8_t state;        /* one of wrt__io_slot_state */
+    uint8_t has_progress; /* 0: `progress` is zero */
+
+    wrt__io_progress progress; /* changed by way of wrt__io_progress_of() */
+    uint32_t next;             /* in the list that it is in */
+    uint64_t deadline_ns;      /* THREADS */
+    wrt__io_uring_time limit;  /* KERNEL: the kernel reads it here */
 } wrt__io_slot;
 
 typedef struct wrt__io_list {
@@ -72,13 +80,14 @@ typedef struct wrt__io_threads {
 typedef struct wrt__io_backend wrt__io_backend;
 
 typedef struct wrt__io_state {
-    const wrt__io_backend *backend;
+    _Alignas(wrt__io_slot) const wrt__io_backend *backend;
     wrt__io_slot *slots;
     wrt_io_uring_buffer *buffers;
     uint32_t entries;
     uint32_t slot_count;
-    uint32_t free_slot;
-    uint32_t under_way; /* accepted, and not taken: the caller's count */
+    uint32_t free_count;
+    uint32_t *free_slots; /* their indices; the last is taken next */
+    uint32_t under_way;   /* accepted, and not taken: the caller's count */
     uint32_t buffer_count;
     uint32_t operations;
     wrt__io_list finished;
@@ -117,7 +126,7 @@ uint32_t wrt__io_pop(wrt__io_state *state, wrt__io_list *list);
 /* Takes one out of the middle; it must be in it. */
 void wrt__io_remove(wrt__io_state *state, wrt__io_list *list, uint32_t index);
 
-/* What came of a part of a request: true, it has to go on, from slot->done; false, it has ended,
+/* What came of a part of a request: true, it has to go on, from where it is; false, it has ended,
  * and slot->result is what it came to. */
 bool wrt__io_goes_on(wrt__io_slot *slot, int32_t result);
 /* Ends it with what it has done, or with an error if that is nothing. */
@@ -149,21 +158,26 @@ bool wrt__io_is_file(int descriptor);
 
 /* ---- Inline: each request goes this way ---- */
 
+/* To change it. With THREADS, the first call comes before a thread has the request. */
+static inline wrt__io_progress *wrt__io_progress_of(wrt__io_slot *slot)
+{
+    if (slot->has_progress == 0) slot->has_progress = 1;
+    return &slot->progress;
+}
+
 /* A slot for the request; WRT__NO_REQUEST: there is none left. */
 static inline uint32_t wrt__io_slot_take(wrt__io_state *state, const wrt_io_uring_request *request)
 {
-    const uint32_t index = state->free_slot;
-
-    if (index == WRT__NO_REQUEST) return index;
+    if (state->free_count == 0) return WRT__NO_REQUEST;
+    const uint32_t index = state->free_slots[--state->free_count];
     wrt__io_slot *const slot = &state->slots[index];
-    state->free_slot = slot->next;
     slot->request = *request;
-    slot->done = 0;
     slot->result = 0;
     slot->part_count = 0;
-    slot->tries = 0;
-    slot->has_timed_out = 0;
-    wrt__store(&slot->is_cancelled, 0);
+    if (slot->has_progress != 0) {
+        slot->progress = (wrt__io_progress){0};
+        slot->has_progress = 0;
+    }
     state->under_way++;
     return index;
 }
@@ -171,8 +185,7 @@ static inline uint32_t wrt__io_slot_take(wrt__io_state *state, const wrt_io_urin
 static inline void wrt__io_slot_free(wrt__io_state *state, uint32_t index)
 {
     state->slots[index].state = WRT__SLOT_FREE;
-    state->slots[index].next = state->free_slot;
-    state->free_slot = index;
+    state->free_slots[state->free_count++] = index;
     state->under_way--;
 }
 

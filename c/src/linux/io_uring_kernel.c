@@ -90,8 +90,8 @@ static void push_timeout(wrt__io_ring *ring, wrt__io_slot *slot, uint32_t index)
     slot->part_count++;
 }
 
-/* What is left of a slot's request. There is room for it. */
-static void push(wrt__io_ring *ring, wrt__io_slot *slot, uint32_t index)
+/* What is left of a slot's request, after the bytes that are done. There is room for it. */
+static inline void push(wrt__io_ring *ring, wrt__io_slot *slot, uint32_t index, uint64_t done)
 {
     const wrt_io_uring_request *const request = &slot->request;
     const bool is_placed = request->offset != UINT64_MAX;
@@ -101,9 +101,9 @@ static void push(wrt__io_ring *ring, wrt__io_slot *slot, uint32_t index)
         .opcode = code_of(request->operation),
         .flags = request->timeout_ns != 0 ? WRT__SQE_IO_LINK : 0,
         .fd = request->descriptor,
-        .off = is_placed ? request->offset + slot->done : request->offset,
-        .addr = (uint64_t)(uintptr_t)request->buffer + slot->done,
-        .len = (uint32_t)(request->size - slot->done),
+        .off = is_placed ? request->offset + done : request->offset,
+        .addr = (uint64_t)(uintptr_t)request->buffer + done,
+        .len = (uint32_t)(request->size - done),
         .op_flags = request->operation == WRT_IO_URING_FDATASYNC ? WRT__FSYNC_DATASYNC : 0,
         .user_data = tag(KIND_REQUEST, index),
         .buf_index = (uint16_t)request->buffer_index};
@@ -124,7 +124,7 @@ static uint32_t fill(wrt__io_state *state, const wrt_io_uring_request *requests,
         if (needed > free_entries || ring->part_count + needed > state->slot_count) break;
         const uint32_t index = wrt__io_slot_take(state, &requests[filled]);
         if (index == WRT__NO_REQUEST) break;
-        push(ring, &state->slots[index], index);
+        push(ring, &state->slots[index], index, 0);
         free_entries -= needed;
         filled++;
     }
@@ -147,7 +147,7 @@ static uint32_t take_back(wrt__io_state *state, int32_t error)
         wrt__io_slot *const slot = &state->slots[index];
         ring->part_count--;
         if (kind_of(entry->user_data) == KIND_CANCEL || --slot->part_count != 0) continue;
-        if (slot->done == 0 && slot->tries == 0) {
+        if (slot->progress.done == 0 && slot->progress.tries == 0) {
             wrt__io_slot_free(state, index);
             count++;
         } else {
@@ -246,27 +246,21 @@ static wrt_status submit(const char *operation, wrt__io_state *state,
 
 /* ---- Completions ---- */
 
-/* The common case: all of it at once. */
+/* The common case: all of it at once. Of a later part all would be less. */
 static bool is_whole(const wrt__io_slot *slot)
 {
-    return (uint64_t)slot->result == slot->request.size && slot->done == 0 && slot->result >= 0;
+    return slot->result >= 0 && (uint64_t)slot->result == slot->request.size;
 }
 
-/* Notes one; true if its request has ended. One that has to go on is in the queue again. */
-static bool note(const char *operation, wrt__io_state *state, const wrt__io_uring_cqe *completion)
+/* A request's last part came to its result. True: the request has ended; else the rest of it is in
+ * the queue. */
+static bool is_over(const char *operation, wrt__io_state *state, uint32_t index)
 {
     wrt__io_ring *const ring = &state->ring;
-    const uint32_t index = index_of(completion->user_data);
-    const enum kind kind = kind_of(completion->user_data);
+    wrt__io_slot *const slot = &state->slots[index];
     uint32_t lost = 0;
 
-    ring->part_count--;
-    if (kind == KIND_CANCEL) return false;
-    wrt__io_slot *const slot = &state->slots[index];
-    if (kind == KIND_REQUEST) slot->result = completion->res;
-    if (kind == KIND_TIMEOUT && completion->res == -ETIME) slot->has_timed_out = 1;
-    if (--slot->part_count != 0) return false;
-    if (is_whole(slot) || !wrt__io_goes_on(slot, slot->result)) return true;
+    if (!wrt__io_goes_on(slot, slot->result)) return true;
     if (room(ring) < entries_of(&slot->request)) {
         if (hand_over(operation, state, &lost) != WRT_OK ||
             !wait_for_room(ring, entries_of(&slot->request))) {
@@ -274,8 +268,26 @@ static bool note(const char *operation, wrt__io_state *state, const wrt__io_urin
             return true;
         }
     }
-    push(ring, slot, index);
+    push(ring, slot, index, slot->progress.done);
     return false;
+}
+
+/* Notes one; true if its request has ended. */
+static inline bool note(const char *operation, wrt__io_state *state,
+                        const wrt__io_uring_cqe *completion)
+{
+    const uint32_t index = index_of(completion->user_data);
+    const enum kind kind = kind_of(completion->user_data);
+
+    state->ring.part_count--;
+    if (kind == KIND_CANCEL) return false;
+    wrt__io_slot *const slot = &state->slots[index];
+    if (kind == KIND_REQUEST) slot->result = completion->res;
+    if (kind == KIND_TIMEOUT && completion->res == -ETIME) {
+        wrt__io_progress_of(slot)->has_timed_out = 1;
+    }
+    if (--slot->part_count != 0) return false;
+    return is_whole(slot) || is_over(operation, state, index);
 }
 
 /* Takes what is there. */
@@ -384,7 +396,7 @@ static wrt_status cancel_slot(const char *operation, wrt__io_state *state, uint3
                                             .fd = -1,
                                             .addr = tag(KIND_REQUEST, index),
                                             .user_data = tag(KIND_CANCEL, 0)};
-    wrt__store(&state->slots[index].is_cancelled, 1);
+    wrt__store(&wrt__io_progress_of(&state->slots[index])->is_cancelled, 1);
     return WRT_OK;
 }
 

@@ -40,6 +40,16 @@ static const char *fault_of(const wrt__io_state *state, const wrt_io_uring_reque
     return NULL;
 }
 
+/* Most requests, by few looks: reads and writes that break no rule. */
+static inline bool is_plain(const wrt__io_state *state, const wrt_io_uring_request *request)
+{
+    if (request->operation >= WRT_IO_URING_FSYNC || request->reserved != 0) return false;
+    if ((state->operations & 1u << request->operation) == 0) return false;
+    if (request->size > WRT_IO_URING_SIZE_MAX || request->buffer == NULL) return false;
+    if (request->operation <= WRT_IO_URING_WRITE) return request->buffer_index == 0;
+    return is_in_buffer(state, request);
+}
+
 static wrt_status check_request(const char *operation, const wrt__io_state *state,
                                 const wrt_io_uring_request *request, uint32_t place)
 {
@@ -72,7 +82,9 @@ static wrt_status submit(const char *operation, wrt_io_uring *ring,
     wrt__io_state *const state = ring->state;
     *accepted_out = 0;
     for (uint32_t i = 0; i < count && status == WRT_OK; i++) {
-        status = check_request(operation, state, &requests[i], i);
+        if (!is_plain(state, &requests[i])) {
+            status = check_request(operation, state, &requests[i], i);
+        }
     }
     if (status != WRT_OK || count == 0) return status;
     return state->backend->submit(operation, state, requests, count, accepted_out);

@@ -53,31 +53,37 @@ static bool is_nonblocking(int descriptor)
     return flags < 0 || (flags & O_NONBLOCK) != 0;
 }
 
+static bool is_ended(const wrt__io_progress *progress)
+{
+    return wrt__load(&progress->is_cancelled) != 0 || progress->has_timed_out != 0;
+}
+
 static bool is_worth_a_try(wrt__io_slot *slot, int32_t result)
 {
     if (result != -EINTR && result != -EAGAIN) return false;
-    if (wrt__load(&slot->is_cancelled) != 0 || slot->has_timed_out != 0) return false;
-    if (++slot->tries > TRIES_MAX) return false;
+    if (is_ended(&slot->progress)) return false;
+    if (++wrt__io_progress_of(slot)->tries > TRIES_MAX) return false;
     return result == -EINTR || !is_nonblocking(slot->request.descriptor);
 }
 
 void wrt__io_end(wrt__io_slot *slot, int32_t error)
 {
-    slot->result = slot->done != 0 ? (int32_t)slot->done : error;
+    slot->result = slot->progress.done != 0 ? (int32_t)slot->progress.done : error;
 }
 
 bool wrt__io_goes_on(wrt__io_slot *slot, int32_t result)
 {
-    const bool is_ended = wrt__load(&slot->is_cancelled) != 0 || slot->has_timed_out != 0;
+    const bool ended = is_ended(&slot->progress);
 
     if (is_worth_a_try(slot, result)) return true;
-    if (result < 0 && is_ended && (result == -EINTR || result == -ECANCELED)) {
-        result = slot->has_timed_out != 0 ? -ETIME : -ECANCELED;
+    if (result < 0 && ended && (result == -EINTR || result == -ECANCELED)) {
+        result = slot->progress.has_timed_out != 0 ? -ETIME : -ECANCELED;
     }
     if (result > 0 && is_transfer(slot)) {
-        slot->done += (uint32_t)result;
-        slot->tries = 0;
-        if (slot->done < slot->request.size && !is_ended &&
+        wrt__io_progress *const progress = wrt__io_progress_of(slot);
+        progress->done += (uint32_t)result;
+        progress->tries = 0;
+        if (progress->done < slot->request.size && !ended &&
             wrt__io_is_file(slot->request.descriptor)) {
             return true;
         }

@@ -57,7 +57,7 @@ static void put_away(wrt__io_state *state, uint32_t index, bool is_ended)
 
     if (is_ended) {
         wrt__io_finish(state, index);
-    } else if (wrt__load(&slot->is_cancelled) != 0) {
+    } else if (wrt__load(&slot->progress.is_cancelled) != 0) {
         wrt__io_end(slot, -ECANCELED);
         wrt__io_finish(state, index);
     } else {
@@ -238,6 +238,7 @@ static wrt_status submit(const char *operation, wrt__io_state *state,
         wrt__io_slot *const slot = &state->slots[index];
         slot->deadline_ns = timeout_ns != 0 ? wrt__time_after(now, timeout_ns) : UINT64_MAX;
         slot->state = WRT__SLOT_QUEUED;
+        (void)wrt__io_progress_of(slot);
         wrt__io_push(state, &threads->queued, index);
     }
     unlock(state);
@@ -391,7 +392,7 @@ static void cancel_slot(wrt__io_state *state, uint32_t index)
     wrt__io_threads *const threads = &state->threads;
     wrt__io_slot *const slot = &state->slots[index];
 
-    wrt__store(&slot->is_cancelled, 1);
+    wrt__store(&wrt__io_progress_of(slot)->is_cancelled, 1);
     if (slot->state == WRT__SLOT_AT_WORK) return;
     wrt__io_remove(state, slot->state == WRT__SLOT_QUEUED ? &threads->queued : &threads->parked,
                    index);

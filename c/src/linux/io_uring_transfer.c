@@ -55,9 +55,9 @@ static int32_t transfer(const wrt__io_slot *slot)
 {
     const wrt_io_uring_request *const request = &slot->request;
     const bool is_out = is_write(request);
-    uint8_t *const bytes = (uint8_t *)request->buffer + slot->done;
-    const size_t size = (size_t)(request->size - slot->done);
-    const off_t offset = (off_t)(request->offset + slot->done);
+    uint8_t *const bytes = (uint8_t *)request->buffer + slot->progress.done;
+    const size_t size = (size_t)(request->size - slot->progress.done);
+    const off_t offset = (off_t)(request->offset + slot->progress.done);
 
     if (request->offset == UINT64_MAX) {
         return wrt__io_is_file(request->descriptor)

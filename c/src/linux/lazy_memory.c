@@ -202,8 +202,7 @@ static void take_back(const wrt__reservation *of, wrt_pages *pages)
         of->reserve->reserved_bytes = 0;
         *pages = (wrt_pages){0};
     }
-    (void)wrt_fail_system(error.status, error.operation, error.reason, error.os_code,
-                          error.detail[0], error.detail[1]);
+    (void)wrt_fail_again(&error);
 }
 
 static wrt_status allocate(void *context, uint32_t initial_pages, uint32_t maximum_pages,

@@ -108,8 +108,7 @@ static void close_pages(const char *operation, wrt_qnx_allocator *pages)
     const wrt_error error = *wrt_error_last();
 
     if (wrt__qnx_allocator_close(operation, pages) == WRT_OK) return;
-    const wrt_status status = wrt_fail_system(error.status, error.operation, error.reason,
-                                              error.os_code, error.detail[0], error.detail[1]);
+    const wrt_status status = wrt_fail_again(&error);
     (void)status;
 }
 

@@ -146,8 +146,7 @@ static wrt_status make(const char *operation, wrt_qnx_futex *futex)
     if (status != WRT_OK) {
         const wrt_error first = *wrt_error_last();
         (void)end_waiting(futex);
-        return wrt_fail_system(first.status, first.operation, first.reason, first.os_code,
-                               first.detail[0], first.detail[1]);
+        return wrt_fail_again(&first);
     }
     return WRT_OK;
 }
