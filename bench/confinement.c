@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 60, STARTS = 25, CALLS = 500, BATCHES = 200, CALL_MAX = 470, SIZE = 512 };
+enum { ROUNDS = 60, STARTS = 150, CALLS = 500, BATCHES = 200, CALL_MAX = 470, SIZE = 512 };
 
 static wrt_seccomp_instruction program[SIZE];
 static uint32_t program_size;
@@ -219,8 +219,9 @@ int main(int argument_count, char **arguments, char **variables)
                                 {"libseccomp_linear", load_linear, 0},
                                 {"libseccomp_tree", load_tree, 0}};
     static const way calls[] = {{"call_free", call_free, 0}, {"call_strict", call_filtered, 0}};
+    /* The kernel takes bubblewrap's network down after its end: beside the row without a goal. */
     static const way starts[] = {
-        {"strict", start_ours, 1}, {"plain", start_plain, 1}, {"bubblewrap", start_bubblewrap, 1}};
+        {"plain", start_plain, 1}, {"strict", start_ours, 1}, {"bubblewrap", start_bubblewrap, 1}};
     wrt_seccomp_config config = {0};
     wrt_seccomp_report report;
 
