@@ -662,8 +662,8 @@ def test_huge_pages_that_cannot_be_asked_for_are_no_failure(walks: Walks) -> Non
 ELSEWHERE = {
     "test_failures.py": "mmap munmap mprotect madvise mlock name memfd",
     "test_slot_pool_failures.py": "memfd_sealable add_seals mmap_at pwrite mbind limit_of",
-    "test_io_uring_failures.py": "io_uring_setup io_uring_enter io_uring_register io_uring_map "
-    "read_now write_now fsync fdatasync status_flags",
+    "io_uring/test_io_uring_failures.py": "io_uring_setup io_uring_enter io_uring_register "
+    "io_uring_map read_now write_now fsync fdatasync status_flags",
     "test_lazy_memory_failures.py": "userfault userfault_control page_scan",
     "test_mte.py": "mte_get mte_set mte_mmap",
     "test_cgroups.py": "mkdir rmdir may_write pipe clone_into",
