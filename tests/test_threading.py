@@ -179,15 +179,15 @@ def test_host_function_on_a_worker_may_call_its_guest_again(backend: Backend) ->
 
 
 @pytest.mark.row("TH-2")
-def test_tasks_of_one_instance_take_turns_in_order(backend: Backend, gate: Gate) -> None:
+def test_tasks_of_one_instance_take_turns(backend: Backend, gate: Gate) -> None:
     with backend.pool(ThreadPoolConfig(4), functions_of(instance_with(gate))) as pool:
-        handles = pool.submit_many([call(HOST, number) for number in range(10)])
+        handles = [pool.submit(call(HOST, 0))]
         gate.wait_until_held()
+        handles += pool.submit_many([call(HOST, number) for number in range(1, 10)])
         time.sleep(0.05)
         assert gate.seen == [0]
         gate.opened.set()
         assert [handle.result(PATIENCE) for handle in handles] == list(range(10))
-    assert gate.seen[0] == 0
     assert sorted(gate.seen) == list(range(10))
 
 
