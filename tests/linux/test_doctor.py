@@ -64,6 +64,7 @@ def test_each_row_says_what_was_seen_and_what_to_do() -> None:
         assert row.reason and row.name and row.promises
         assert row.available == (row.remedy == "")
         assert "{" not in row.reason + row.remedy
+        assert not row.reason.startswith("wrt_")  # a call that the reader has not made
 
 
 def test_every_promise_of_linux_has_a_row() -> None:

@@ -34,6 +34,10 @@ static void tell_failure(wrt_doctor_row *row)
     row->state = WRT_DOCTOR_ABSENT;
     row->os_code = error.os_code;
     (void)wrt_error_format(&error, row->reason, sizeof row->reason);
+    if (strncmp(error.operation, "wrt_", 4) == 0) {
+        const size_t name = strlen(error.operation) + strlen(": ");
+        memmove(row->reason, row->reason + name, strlen(row->reason + name) + 1);
+    }
 }
 
 wrt_status wrt_doctor_examine(uint32_t index, wrt_doctor_row *row_out)

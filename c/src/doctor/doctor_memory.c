@@ -4,6 +4,7 @@
 #include "../core/fail.h"
 #include "../linux/sys_memory.h"
 #include "wrt_platform/linux/memory.h"
+#include "wrt_platform/linux/mte.h"
 #include "wrt_platform/linux/slot_pool.h"
 
 #define MIB             ((uint64_t)1 << 20)
@@ -11,7 +12,7 @@
 #define HUGE_SHIFT      26 /* where the mapping flags hold the size of a page, as its exponent */
 #define PAGES_OF(bytes) ((uint32_t)((bytes) / WRT_PAGE_SIZE))
 
-enum { TWO_MIB = 21, ONE_GIB = 30, HARDWARE_2 = 26, HAS_TAGS = 1 << 18 };
+enum { TWO_MIB = 21, ONE_GIB = 30, PROTECTED_BY_TAGS = 0x20 /* PROT_MTE */ };
 
 /* ---- Memory of the allocator ---- */
 
@@ -329,19 +330,12 @@ static wrt_status try_nodes(wrt_doctor_row *row)
 
 /* ---- Tags ---- */
 
-#if defined(__aarch64__)
-enum { IS_ARM = 1 };
-#else
-enum { IS_ARM = 0 };
-#endif
-
 static wrt_status try_tags(wrt_doctor_row *row)
 {
-    if (IS_ARM == 0 || (getauxval(HARDWARE_2) & HAS_TAGS) == 0) {
-        return wrt__found(row, WRT_DOCTOR_ABSENT, "this processor, or its kernel, tags no memory");
-    }
-    const int tagged = 0x20; /* PROT_MTE */
-    void *start = wrt__sys_mmap(WRT_PAGE_SIZE, PROT_READ | PROT_WRITE | tagged,
+    const wrt_status status = wrt_linux_mte_is_available();
+    if (status != WRT_OK) return status;
+
+    void *start = wrt__sys_mmap(WRT_PAGE_SIZE, PROT_READ | PROT_WRITE | PROTECTED_BY_TAGS,
                                 MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (start == MAP_FAILED) return wrt__refused("mmap(PROT_MTE)");
     (void)munmap(start, WRT_PAGE_SIZE);
