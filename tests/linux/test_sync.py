@@ -1,27 +1,25 @@
-"""Futexes of Linux beyond what all backends have: shared words, robust locks, deadlines, spinning;
-and what is made of them. Processes are forked by hand, so that one can be killed while it holds."""
+"""Futexes of Linux beyond what all backends have: shared words, robust locks, deadlines, spinning.
+Processes are forked by hand, so that one can be killed while it holds."""
 
 from __future__ import annotations
 
 import errno
 import mmap
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import failing_calls
 import pytest
-from support.environments import ENVIRONMENTS, say_in
+from forked import LONG, Child, until
 from wrt_platform import CancelToken, LinuxFutexBuilder, LinuxLockBuilder, LockProtocol
 from wrt_platform._native import ffi, lib
 from wrt_platform.errors import (
     InterruptedCallError,
     InvalidArgumentError,
-    LimitError,
     StateError,
     TimedOutError,
     UnsupportedError,
@@ -31,63 +29,11 @@ from wrt_platform.linux.sync_objects import (
     LinuxCondition,
     LinuxMutex,
     LinuxSemaphore,
-    benchmark_futex_strategies,
-    wait_any,
-    wait_any_reason,
 )
 
 SLACK = 0.15  # seconds, of a busy machine
-LONG = 20
-ROUNDS = int(os.environ.get("WRT_STRESS_ROUNDS", "20000"))
 
 pytestmark = pytest.mark.row("LS-1")
-
-
-class Child:
-    """A process that runs `work` and says by its exit status that it went well."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self.number = os.fork()
-        if self.number == 0:
-            code = 1
-            try:
-                work()
-                code = 0
-            finally:
-                os._exit(code)
-
-    def kill(self) -> None:
-        os.kill(self.number, signal.SIGKILL)
-        _, status = os.waitpid(self.number, 0)
-        assert os.WIFSIGNALED(status)
-
-    def join(self) -> None:
-        end = time.monotonic() + LONG
-        while time.monotonic() < end:
-            number, status = os.waitpid(self.number, os.WNOHANG)
-            if number:
-                assert status == 0, "the child failed"
-                return
-            time.sleep(0.005)
-        self.kill()
-        raise AssertionError("the child hangs: a wake was lost")
-
-
-@pytest.fixture
-def shared() -> Iterator[mmap.mmap]:
-    """A page that forked processes have in common."""
-    with mmap.mmap(-1, mmap.PAGESIZE) as page:
-        yield page
-        import gc
-
-        gc.collect()
-
-
-def until(is_so: Callable[[], object]) -> None:
-    end = time.monotonic() + LONG
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 # ---- Shared between processes ----
@@ -355,299 +301,6 @@ def test_settings_beyond_their_range() -> None:
         LinuxFutexBuilder().with_backoff_ns(10_001).build()
 
 
-# ---- Semaphores ----
-
-
-@pytest.mark.row("LS-2")
-def test_a_semaphore_counts() -> None:
-    semaphore = LinuxSemaphore(LinuxFutexBuilder().with_initial_value(2))
-    semaphore.acquire()
-    assert semaphore.try_acquire() and not semaphore.try_acquire()
-    with pytest.raises(TimedOutError):
-        semaphore.acquire(0.01)
-    semaphore.release(3)
-    assert semaphore.value == 3
-    with semaphore:
-        assert semaphore.value == 2
-    assert semaphore.value == 3
-    semaphore.close()
-    semaphore.close()
-    with pytest.raises(StateError):
-        semaphore.acquire()
-
-
-@pytest.mark.row("LS-2")
-def test_a_semaphore_neither_wraps_nor_counts_nothing() -> None:
-    """A fetch_add would go round."""
-    semaphore = LinuxSemaphore(LinuxFutexBuilder().with_initial_value(2**31 - 1))
-    with pytest.raises(LimitError):
-        semaphore.release()
-    assert semaphore.value == 2**31 - 1
-    with pytest.raises(InvalidArgumentError):
-        semaphore.release(0)
-    with pytest.raises(InvalidArgumentError):
-        LinuxSemaphore(LinuxFutexBuilder().with_initial_value(2**31))
-
-
-@pytest.mark.row("LS-2")
-def test_release_calls_the_system_for_waiters_only() -> None:
-    semaphore = LinuxSemaphore()
-    semaphore.release(5)
-    assert semaphore._raw.futex.wake_calls == 0
-    for _ in range(5):
-        semaphore.acquire()
-    threads = [threading.Thread(target=semaphore.acquire, args=(LONG,)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    until(lambda: semaphore._raw.futex.waiting == 3)
-    semaphore.release(3)
-    for thread in threads:
-        thread.join(LONG)
-    assert semaphore.value == 0 and semaphore._raw.futex.wake_calls == 1
-
-
-@pytest.mark.row("LS-2")
-def test_two_processes_count_on_one_semaphore(shared: mmap.mmap) -> None:
-    def make(at: int) -> LinuxSemaphore:
-        part = memoryview(shared)[at : at + SHARED_SIZE]
-        return LinuxSemaphore(LinuxFutexBuilder().with_shared().with_memory(part))
-
-    to, fro = make(0), make(SHARED_SIZE)
-
-    def work() -> None:
-        theirs, ours = make(0), make(SHARED_SIZE)
-        for _ in range(1000):
-            theirs.acquire(LONG)
-            ours.release()
-
-    child = Child(work)
-    for _ in range(1000):
-        to.release()
-        fro.acquire(LONG)
-    child.join()
-    assert (to.value, fro.value) == (0, 0)
-    to.close()
-    fro.close()
-
-
-# ---- Mutexes ----
-
-INHERITS = pytest.mark.parametrize("inherits", [False, True])
-
-
-def mutex_of(inherits: bool, **settings: Any) -> LinuxMutex:
-    builder = LinuxFutexBuilder().with_priority_inheritance(inherits)
-    for name, value in settings.items():
-        getattr(builder, f"with_{name}")(value)
-    return LinuxMutex(builder)
-
-
-@INHERITS
-def test_a_mutex_refuses_misuse(inherits: bool) -> None:
-    mutex = mutex_of(inherits)
-    with mutex:
-        for wrong in (mutex.lock, mutex.close):
-            with pytest.raises(StateError, match="hold"):
-                wrong()
-        other = threading.Thread(target=lambda: results.append(refused(mutex.unlock)))
-        results: list[bool] = []
-        other.start()
-        other.join()
-        assert results == [True]
-    with pytest.raises(StateError, match="does not hold"):
-        mutex.unlock()
-    mutex.close()
-
-
-def refused(call: Callable[[], object]) -> bool:
-    try:
-        call()
-    except StateError:
-        return True
-    return False
-
-
-@INHERITS
-def test_a_mutex_is_waited_for_and_given_on(inherits: bool) -> None:
-    mutex, order = mutex_of(inherits), list[str]()
-
-    def work() -> None:
-        with mutex:
-            order.append("second")
-
-    with mutex:
-        thread = threading.Thread(target=work)
-        thread.start()
-        time.sleep(0.08)
-        order.append("first")
-    thread.join(LONG)
-    assert order == ["first", "second"]
-    mutex.close()
-
-
-@INHERITS
-def test_a_mutex_of_two_processes(shared: mmap.mmap, inherits: bool) -> None:
-    def count() -> None:
-        mutex = mutex_of(inherits, shared=True, memory=shared)
-        for _ in range(2000):
-            with mutex:
-                at = memoryview(shared)[1024:1032].cast("Q")
-                at[0] += 1
-
-    child = Child(count)
-    count()
-    child.join()
-    assert memoryview(shared)[1024:1032].cast("Q")[0] == 4000
-
-
-def test_an_owner_that_ended_is_noticed_with_inheritance(shared: mmap.mmap) -> None:
-    Child(lambda: mutex_of(True, shared=True, memory=shared).lock()).join()
-    with pytest.raises(StateError, match="owner ended"):
-        mutex_of(True, shared=True, memory=shared).lock(LONG)
-
-
-# ---- Conditions ----
-
-
-@pytest.mark.row("LS-2")
-def test_a_condition_wakes_who_waits() -> None:
-    mutex, condition, items, got = LinuxMutex(), LinuxCondition(), list[int](), list[int]()
-
-    def work() -> None:
-        for _ in range(50):
-            with mutex:
-                condition.wait_for(mutex, lambda: bool(items), LONG)
-                got.append(items.pop(0))
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for number in range(150):
-        with mutex:
-            items.append(number)
-        condition.signal()
-    for thread in threads:
-        thread.join(LONG)
-    assert sorted(got) == list(range(150))
-    with mutex, pytest.raises(TimedOutError):
-        condition.wait_for(mutex, lambda: False, 0.02)
-    mutex.close()
-    with pytest.raises(StateError):
-        condition.wait(mutex, 1)
-    condition.close()
-
-
-@pytest.mark.row("LS-2")
-def test_a_condition_takes_the_mutex_again_however_it_ends() -> None:
-    mutex, condition, token = LinuxMutex(), LinuxCondition(), CancelToken()
-    with pytest.raises(StateError, match="does not hold"):
-        condition.wait(mutex, 0)
-    token.request()
-    with mutex:
-        with pytest.raises(TimedOutError):
-            condition.wait(mutex, 0.01)
-        with pytest.raises(InterruptedCallError):
-            condition.wait(mutex, cancel=token)
-        with pytest.raises(StateError, match="holds the mutex"):
-            mutex.lock()
-    shared = LinuxCondition(LinuxFutexBuilder().with_shared())
-    with mutex, pytest.raises(InvalidArgumentError):
-        shared.wait(mutex, 0)
-
-
-# ---- Several futexes ----
-
-
-@pytest.mark.row("LS-2")
-def test_a_wait_on_several_says_which() -> None:
-    futexes = [LinuxFutexBuilder().with_shared(i == 2).build() for i in range(4)]
-    for which in (0, 2, 3):
-        answers: list[int] = []
-        waits = [(futex, futex.load()) for futex in futexes]
-        thread = threading.Thread(target=lambda: answers.append(wait_any(waits, LONG)))  # noqa: B023
-        thread.start()
-        time.sleep(0.03)
-        futexes[which].fetch_add(1)
-        assert futexes[which].wake_all() <= 1
-        thread.join(LONG)
-        assert answers == [which]
-    assert wait_any([(futexes[1], 0), (futexes[0], 7)], LONG) == 1
-    with pytest.raises(TimedOutError):
-        wait_any([(futexes[1], 0)], 0.05)
-    for wrong in ([], [(futexes[1], 0)] * 129):
-        with pytest.raises(InvalidArgumentError, match="1 to 128"):
-            wait_any(wrong, 0)
-    threading.Timer(0.05, futexes[1].close).start()
-    with pytest.raises(StateError, match="initialised"):
-        wait_any([(futexes[1], 0), (futexes[2], 1)], LONG)
-
-
-# ---- Elsewhere ----
-
-IMPORTS = """
-import threading, time
-from wrt_platform import LinuxFutexBuilder
-from wrt_platform.linux.sync_objects import *
-"""
-
-EVERYWHERE = """
-futexes = [LinuxFutexBuilder().build() for _ in range(3)]
-def change():
-    time.sleep(0.05)
-    futexes[2].store(1)
-    futexes[2].wake_all()
-threading.Thread(target=change).start()
-print(wait_any([(each, 0) for each in futexes], 10))
-print("kernel" if wait_any_reason()[0] else "looks")
-mutex = LinuxMutex(LinuxFutexBuilder().with_priority_inheritance())
-holder = threading.Thread(target=mutex.lock)
-holder.start(); holder.join()
-other = LinuxMutex(LinuxFutexBuilder().with_priority_inheritance())
-def hold():
-    with other: time.sleep(0.3)
-thread = threading.Thread(target=hold); thread.start(); time.sleep(0.05)
-try: other.lock(0.1)
-except Exception as error: print(type(error).__name__)
-other.lock(10); other.unlock(); print("locked")
-print(len(benchmark_futex_strategies(1000)))
-"""
-
-
-@pytest.mark.row("LS-2")
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_it_works_in_each_environment(environment: str) -> None:
-    said = say_in(environment, EVERYWHERE, before=IMPORTS)
-    assert said[0] == "2"
-    assert said[1] in (("looks",) if environment == "old kernel" else ("kernel", "looks"))
-    assert said[2:] == ["TimedOutError", "locked", "10"]
-
-
-@pytest.mark.row("LS-2")
-def test_the_kernel_here_is_asked_itself() -> None:
-    has_it, reason = wait_any_reason()
-    release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
-    if release >= (5, 16):
-        assert has_it and reason == "futex_waitv"
-
-
-# ---- Figures ----
-
-
-@pytest.mark.row("LS-2")
-def test_strategies_are_measured_side_by_side() -> None:
-    table = benchmark_futex_strategies(20_000)
-    assert len(table) == 10 and len({row.name for row in table}) == 10
-    assert all(row.ns_per_operation > 1 for row in table)
-    assert table["mutex"].wait_calls == 0
-    assert table["hand-over, wait at once"].operations == 201
-    spinning, waiting = table["hand-over, spin then wait"], table["hand-over, wait at once"]
-    assert spinning.wait_calls is not None and waiting.wait_calls is not None
-    assert str(table).count("\n") == 10
-    assert table._repr_html_().count("<tr>") == 11
-    with pytest.raises(InvalidArgumentError):
-        benchmark_futex_strategies(0)
-
-
 # ---- The n-th call fails ----
 
 
@@ -663,8 +316,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> failing_calls.Library:
     )
 
 
-def mappings() -> int:
-    return len(Path("/proc/self/maps").read_text().splitlines())
+def shared_mappings() -> int:
+    """What Python and sanitizers take for themselves is private."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return sum(line.split()[1].endswith("s") for line in lines)
 
 
 @pytest.mark.parametrize("kind", ["futex", "semaphore", "mutex", "lock"])
@@ -685,12 +340,12 @@ def test_init_that_fails_anywhere_leaves_nothing(library: failing_calls.Library,
         return status
 
     work()
-    before = mappings()
+    before = shared_mappings()
     failures = failing_calls.walk(library, errno.ENOMEM, work)
     assert len(failures) >= 1
     assert {failure.status for failure in failures} == {lib.WRT_ERR_NO_MEMORY}
     assert {failure.operation for failure in failures} == {f"wrt_linux_{kind}_init".encode()}
-    assert mappings() == before
+    assert shared_mappings() == before
 
 
 def test_waits_that_fail_say_so_and_count_nobody(library: failing_calls.Library) -> None:

@@ -61,11 +61,17 @@ def events(console: Console) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("milliseconds", [0, 1, 15, 70, 250])
 def test_relative_time_is_kept(either: Console, milliseconds: int) -> None:
-    start, cpu = time.monotonic(), time.thread_time()
-    assert poll(either, clock(7, milliseconds * MILLISECOND)) == [(7, 0, 0, 0, 0)]
-    passed = (time.monotonic() - start) * 1000
-    assert milliseconds <= passed < milliseconds + 60
-    assert time.thread_time() - cpu < 0.03
+    """Never less; more only where the machine had no time for us, so the best of some counts."""
+    passed = []
+    for _ in range(5):
+        start, cpu = time.monotonic(), time.thread_time()
+        assert poll(either, clock(7, milliseconds * MILLISECOND)) == [(7, 0, 0, 0, 0)]
+        passed.append((time.monotonic() - start) * 1000)
+        assert passed[-1] >= milliseconds
+        assert time.thread_time() - cpu < 0.03
+        if passed[-1] < milliseconds + 30:
+            break
+    assert min(passed) < milliseconds + 30
 
 
 @pytest.mark.parametrize("clock_id", [REALTIME, MONOTONIC])

@@ -20,22 +20,24 @@
 //! is under way. A ring that is dropped cancels, and waits for, all that is. One that is forgotten
 //! keeps its buffers with it.
 
+mod builder;
+mod request;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::{
     cell::{Cell, RefCell, UnsafeCell},
     ffi::CStr,
-    fmt, mem, ptr,
+    mem,
     time::Duration,
 };
-use std::{
-    collections::HashMap,
-    io,
-    os::fd::{AsRawFd, OwnedFd},
-    sync::Arc,
-};
+use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
 
 use wrt_platform_sys as sys;
+
+pub use builder::IoUringBuilder;
+use request::raw_request;
+pub use request::{Completion, IoUringOperation, IoUringRequest, Refused};
 
 use super::cgroups::nanoseconds;
 use crate::enforcement::{Enforcement, EnforcementState};
@@ -64,160 +66,6 @@ impl IoUringBackend {
         // SAFETY: C gives static text.
         let name = unsafe { CStr::from_ptr(sys::wrt_io_uring_backend_name(self as u32)) };
         name.to_str().unwrap_or("unknown")
-    }
-}
-
-/// What can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum IoUringOperation {
-    /// Into a buffer.
-    Read = sys::WRT_IO_URING_READ,
-    /// Out of a buffer.
-    Write = sys::WRT_IO_URING_WRITE,
-    /// Into a registered buffer.
-    ReadFixed = sys::WRT_IO_URING_READ_FIXED,
-    /// Out of a registered buffer.
-    WriteFixed = sys::WRT_IO_URING_WRITE_FIXED,
-    /// Until what is written is safe.
-    Fsync = sys::WRT_IO_URING_FSYNC,
-    /// The same, without what only tells when the file was changed.
-    Fdatasync = sys::WRT_IO_URING_FDATASYNC,
-}
-
-impl IoUringOperation {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Read, Self::Write, Self::ReadFixed, Self::WriteFixed, Self::Fsync, Self::Fdatasync];
-
-    fn from_raw(raw: u32) -> Self {
-        Self::ALL.into_iter().find(|kind| *kind as u32 == raw).unwrap_or(Self::Fdatasync)
-    }
-
-    const fn is_fixed(self) -> bool {
-        matches!(self, Self::ReadFixed | Self::WriteFixed)
-    }
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub struct IoUringRequest {
-    operation: IoUringOperation,
-    file: Arc<OwnedFd>,
-    buffer: Vec<u8>,
-    size: usize, // of a fixed one
-    offset: u64,
-    user_data: u64,
-    timeout_ns: u64,
-    index: usize,
-}
-
-impl IoUringRequest {
-    fn new(operation: IoUringOperation, file: &Arc<OwnedFd>, user_data: u64) -> Self {
-        let file = Arc::clone(file);
-        let buffer = Vec::new();
-        Self { operation, file, buffer, size: 0, offset: 0, user_data, timeout_ns: 0, index: 0 }
-    }
-
-    /// Reads as much as the buffer is long.
-    pub fn read(file: &Arc<OwnedFd>, buffer: Vec<u8>, offset: u64, user_data: u64) -> Self {
-        Self { buffer, offset, ..Self::new(IoUringOperation::Read, file, user_data) }
-    }
-
-    /// Writes the buffer.
-    pub fn write(file: &Arc<OwnedFd>, buffer: Vec<u8>, offset: u64, user_data: u64) -> Self {
-        Self { buffer, offset, ..Self::new(IoUringOperation::Write, file, user_data) }
-    }
-
-    /// Reads into the ring's registered buffer of that index.
-    pub fn read_fixed(
-        file: &Arc<OwnedFd>,
-        index: usize,
-        size: usize,
-        offset: u64,
-        user_data: u64,
-    ) -> Self {
-        Self { index, size, offset, ..Self::new(IoUringOperation::ReadFixed, file, user_data) }
-    }
-
-    /// Writes out of the ring's registered buffer of that index.
-    pub fn write_fixed(
-        file: &Arc<OwnedFd>,
-        index: usize,
-        size: usize,
-        offset: u64,
-        user_data: u64,
-    ) -> Self {
-        Self { index, size, offset, ..Self::new(IoUringOperation::WriteFixed, file, user_data) }
-    }
-
-    /// Until what is written is safe. It does not wait for writes that are under way.
-    pub fn fsync(file: &Arc<OwnedFd>, user_data: u64) -> Self {
-        Self::new(IoUringOperation::Fsync, file, user_data)
-    }
-
-    /// The same, without what only tells when the file was changed.
-    pub fn fdatasync(file: &Arc<OwnedFd>, user_data: u64) -> Self {
-        Self::new(IoUringOperation::Fdatasync, file, user_data)
-    }
-
-    /// After so long it is ended.
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout_ns = nanoseconds(timeout);
-        self
-    }
-
-    /// The buffer, of one that was refused for instance.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.buffer
-    }
-}
-
-/// What a submission failed with, and the requests, back again.
-#[derive(Debug)]
-pub struct Refused {
-    /// Why.
-    pub error: Error,
-    /// All that was handed in.
-    pub requests: Vec<IoUringRequest>,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(formatter)
-    }
-}
-
-impl core::error::Error for Refused {}
-
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        refused.error
-    }
-}
-
-/// What has been done.
-#[derive(Debug)]
-pub struct Completion {
-    /// Of the request.
-    pub user_data: u64,
-    /// Bytes, 0 for an fsync, or a negated error number.
-    pub result: i32,
-    /// Of the request.
-    pub operation: IoUringOperation,
-    /// The request's, back again; empty of a fixed one.
-    pub buffer: Vec<u8>,
-    /// The registered buffer of a fixed one.
-    pub index: Option<usize>,
-}
-
-impl Completion {
-    /// What was read or written of the buffer, or why that failed.
-    pub fn data(&self) -> io::Result<&[u8]> {
-        match usize::try_from(self.result) {
-            Ok(size) => Ok(&self.buffer[..size.min(self.buffer.len())]),
-            Err(_) => Err(io::Error::from_raw_os_error(-self.result)),
-        }
     }
 }
 
@@ -518,109 +366,6 @@ impl Drop for IoUring {
             mem::forget(self.held.take());
             mem::forget(self.registered.take());
         }
-    }
-}
-
-fn raw_request(
-    request: &mut IoUringRequest,
-    token: u64,
-    registered: &mut [Vec<u8>],
-) -> Result<sys::wrt_io_uring_request> {
-    let (mut buffer, mut size) = (request.buffer.as_mut_ptr(), request.buffer.len());
-    if request.operation.is_fixed() {
-        let reason = c"there is no registered buffer of that index";
-        let unknown = Error::invalid_argument(c"IoUring::submit", reason);
-        buffer = registered.get_mut(request.index).ok_or(unknown)?.as_mut_ptr();
-        size = request.size;
-    }
-    let is_bare = request.operation as u32 >= sys::WRT_IO_URING_FSYNC;
-    Ok(sys::wrt_io_uring_request {
-        buffer: if is_bare { ptr::null_mut() } else { buffer.cast() },
-        size: size as u64,
-        offset: request.offset,
-        user_data: token,
-        timeout_ns: request.timeout_ns,
-        descriptor: request.file.as_raw_fd(),
-        operation: request.operation as u32,
-        buffer_index: if request.operation.is_fixed() { request.index as u32 } else { 0 },
-        reserved: 0,
-    })
-}
-
-/// Collects settings; the rules of linux/io_uring.h are checked by [`build`](Self::build).
-#[must_use]
-pub struct IoUringBuilder {
-    config: sys::wrt_io_uring_config,
-}
-
-impl IoUringBuilder {
-    /// Starts with 128 entries, twice as many completions, and whatever backend there is.
-    pub const fn new() -> Self {
-        // SAFETY: zero is a valid value of every field.
-        let mut config: sys::wrt_io_uring_config = unsafe { mem::zeroed() };
-        config.struct_size = size_of::<sys::wrt_io_uring_config>() as u32;
-        Self { config }
-    }
-
-    /// How many go to the kernel at once: 2 to 32768, rounded up to a power of two; 0: 128.
-    pub const fn with_entries(mut self, count: u32) -> Self {
-        self.config.entries = count;
-        self
-    }
-
-    /// How many may be under way, one with a time-out counting twice; 0: twice the entries.
-    pub const fn with_cq_size(mut self, count: u32) -> Self {
-        self.config.cq_size = count;
-        self
-    }
-
-    /// `Kernel`: nothing else will do; `Threads`: not the kernel's.
-    pub const fn with_backend(mut self, backend: IoUringBackend) -> Self {
-        self.config.backend = backend as u32;
-        self
-    }
-
-    /// Of `Threads`, 1 to 16; 0: 2.
-    pub const fn with_thread_count(mut self, count: u32) -> Self {
-        self.config.thread_count = count;
-        self
-    }
-
-    /// A thread of the kernel takes what is submitted; it keeps a CPU busy until it sleeps.
-    pub const fn with_sq_thread(mut self, enabled: bool) -> Self {
-        self.config.sq_thread = enabled;
-        self
-    }
-
-    /// The CPU that this thread is to stay on.
-    pub const fn with_sq_thread_cpu(mut self, cpu: u32) -> Self {
-        self.config.has_sq_thread_cpu = true;
-        self.config.sq_thread_cpu = cpu;
-        self
-    }
-
-    /// Without work for so long it sleeps; zero: 50 ms.
-    pub fn with_sq_idle(mut self, idle: Duration) -> Self {
-        self.config.sq_idle_ns = nanoseconds(idle);
-        self
-    }
-
-    /// Makes the ring, or says which rule is broken; with `Kernel`, `Permission` or `Unsupported`
-    /// names what is in the way.
-    pub fn build(self) -> Result<IoUring> {
-        // SAFETY: zero is a valid value of every field.
-        let raw = Box::new(UnsafeCell::new(unsafe { mem::zeroed() }));
-        // SAFETY: both pointers are live, and the ring's place is its own.
-        check(unsafe { sys::wrt_io_uring_init(raw.get(), &raw const self.config) })?;
-        let (held, registered, users) =
-            (RefCell::default(), RefCell::default(), RefCell::default());
-        Ok(IoUring { raw, held, registered, users, next_token: Cell::new(1) })
-    }
-}
-
-impl Default for IoUringBuilder {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
