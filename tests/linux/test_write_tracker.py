@@ -207,10 +207,14 @@ def test_no_write_is_lost_while_others_write() -> None:
     threads = [threading.Thread(target=write, args=[order[part::2]]) for part in range(2)]
     for thread in threads:
         thread.start()
+    takes = 1
     while any(thread.is_alive() for thread in threads):
         told += tracker.take().pages
+        takes += 1
     told += tracker.take().pages
-    assert sorted(told) == list(range(count))
+    assert sorted(set(told)) == list(range(count))
+    # A take() between the fault and the write itself tells of the page, and the next one again.
+    assert len(told) - count <= len(threads) * takes
 
 
 def test_writes_of_the_kernel_count() -> None:
