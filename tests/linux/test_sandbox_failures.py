@@ -22,7 +22,7 @@ pytestmark = pytest.mark.row("SC-5")
 
 VISIBLE = ("wrt__sys_*", "wrt_sandbox_*", "wrt_error_last", "wrt_error_format")
 CORE = ("config", "status")
-LINUX = ("fork", "port", "sys", "sys_threads")
+LINUX = ("fork", "port", "sys", "sys_confined", "sys_threads")
 
 
 @pytest.fixture(scope="module")

@@ -147,20 +147,26 @@ typedef struct exit_info {
     int32_t status;
 } exit_info;
 
-enum { GET_EXIT = 8 };
+enum { GET_EXIT = 8, LOOKS = 50, LOOK_AGAIN_NS = 1000000 };
 
 /* _IOWR(0xFF, 11, 64 bytes); the size is part of the number */
 #define GET_INFO 0xc040ff0bUL
 
+/* Whoever took the status may not be done with it yet: the kernel tells it a moment later. */
 int wrt__sys_exit_info(int descriptor, int *status_out)
 {
-    exit_info info = {GET_EXIT, {0}, {0}, 0};
+    const struct timespec pause = {.tv_nsec = LOOK_AGAIN_NS};
+    exit_info info;
 
     if (wrt__sys_fails()) return -1;
-    if (syscall(SYS_ioctl, descriptor, GET_INFO, &info) != 0) return -1;
-    if ((info.mask & GET_EXIT) == 0) return -1;
-    *status_out = info.status;
-    return 0;
+    for (int looks = 0; looks < LOOKS; looks++) {
+        info = (exit_info){.mask = GET_EXIT};
+        if (syscall(SYS_ioctl, descriptor, GET_INFO, &info) != 0) return -1;
+        *status_out = info.status;
+        if ((info.mask & GET_EXIT) != 0) return 0;
+        (void)nanosleep(&pause, NULL);
+    }
+    return -1;
 }
 
 int wrt__sys_signal(int descriptor, int signal_number)

@@ -5,6 +5,7 @@
 
 #include "../core/atomic.h"
 #include "../core/fail.h"
+#include "../linux/sys_confined.h"
 
 static void note_status(wrt__sandbox *state, int status)
 {
@@ -30,7 +31,7 @@ void wrt__sandbox_finish(wrt__sandbox *state, bool was_wanted)
     state->cpu_ns = wrt__process_cpu_time(state->process, 0);
     (void)wrt__process_kill(state->pidfd, state->process);
     const bool is_known = wrt__process_reap(state->pidfd, &status) == 0 ||
-                          wrt__process_lost_status(state->pidfd, &status) == 0;
+                          wrt__sys_exit_info(state->pidfd, &status) == 0;
     state->end = WRT_SANDBOX_UNKNOWN;
     if (is_known) note_status(state, status);
     if (is_asked && (!is_known || state->end_number == SIGKILL)) {

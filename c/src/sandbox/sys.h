@@ -63,9 +63,6 @@ int wrt__process_kill(int pidfd, pid_t process);
 /* Waits for the end of a child. 0, or -1 and errno: ECHILD, if its status is somebody else's. */
 int wrt__process_reap(int pidfd, int *status_out);
 
-/* The status of a process that was waited for by somebody else; -1 if the kernel does not tell. */
-int wrt__process_lost_status(int pidfd, int *status_out);
-
 /* Nanoseconds of processor time of a process that is there; `otherwise` if it is not (0). */
 uint64_t wrt__process_cpu_time(pid_t process, uint64_t otherwise);
 

@@ -3,18 +3,6 @@
 
 #include "../linux/times.h"
 
-enum { EXIT_INFO = 8, LOST_STATUS_SIZE = 64 };
-
-/* What the kernel tells of a process that has ended (PIDFD_GET_INFO, Linux 6.15). */
-typedef struct pidfd_info {
-    uint64_t mask;
-    uint64_t cgroup;
-    uint32_t numbers[11];
-    int32_t exit_code;
-} pidfd_info;
-
-_Static_assert(sizeof(pidfd_info) == LOST_STATUS_SIZE, "as the kernel has it");
-
 int wrt__process_sealable(const char *name, unsigned int flags)
 {
     if (wrt__sys_fails()) return -1;
@@ -124,18 +112,6 @@ int wrt__process_reap(int pidfd, int *status_out)
     } while (result != 0 && errno == EINTR);
     if (result == 0) *status_out = status_of(&info);
     return result;
-}
-
-int wrt__process_lost_status(int pidfd, int *status_out)
-{
-    pidfd_info info = {.mask = EXIT_INFO};
-
-    if (ioctl(pidfd, _IOC(_IOC_READ | _IOC_WRITE, 0xFF, 11, LOST_STATUS_SIZE), &info) != 0 ||
-        (info.mask & EXIT_INFO) == 0) {
-        return -1;
-    }
-    *status_out = info.exit_code;
-    return 0;
 }
 
 uint64_t wrt__process_cpu_time(pid_t process, uint64_t otherwise)
