@@ -162,8 +162,10 @@ int wrt__sys_exit_info(int descriptor, int *status_out)
     for (int looks = 0; looks < LOOKS; looks++) {
         info = (exit_info){.mask = GET_EXIT};
         if (syscall(SYS_ioctl, descriptor, GET_INFO, &info) != 0) return -1;
-        *status_out = info.status;
-        if ((info.mask & GET_EXIT) != 0) return 0;
+        if ((info.mask & GET_EXIT) != 0) {
+            *status_out = info.status;
+            return 0;
+        }
         (void)nanosleep(&pause, NULL);
     }
     return -1;

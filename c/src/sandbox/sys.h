@@ -6,7 +6,6 @@
 #include "../linux/sys.h"
 
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
